@@ -1,0 +1,115 @@
+"""What a run was made with: code, packages, machine, memory and time."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+try:
+    import resource
+except ImportError:  # Windows: peak memory is then unknown
+    resource = None
+
+PACKAGES = (
+    "gnnrec",
+    "torch",
+    "torch-geometric",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "pandas",
+    "networkx",
+    "safetensors",
+    "pyarrow",
+    "wandb",
+)
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Phases:
+    """Wall seconds by phase; a phase entered several times adds up.
+
+    >>> phases = Phases()
+    >>> with phases("train"):
+    ...     pass
+    >>> list(phases.seconds)
+    ['train']
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Return git state, package versions, machine, threads and peak memory of this process.
+
+    `git` is absent outside a checkout of this project. Peak memory is the process's resident maximum in MiB
+    since it started, so in a table of many runs it is the maximum of the runs so far.
+    """
+    git = git_state()
+    return {
+        **({"git": git} if git else {}),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "platform": platform.platform(),
+        "device": device,
+        **({"device_name": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "peak_memory_mib": peak_memory_mib(),
+    }
+
+
+def git_state(root: Path = ROOT) -> dict[str, Any] | None:
+    """Return the commit and whether any file outside results/ differs from it; None outside a checkout."""
+    top = _git(root, "rev-parse", "--show-toplevel")
+    commit = _git(root, "rev-parse", "HEAD")
+    # a package installed somewhere below another project's checkout must not report that project's commit
+    if not top or not commit or Path(top).resolve() != root.resolve():
+        return None
+    changes = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def peak_memory_mib() -> float | None:
+    """Return the largest resident size of this process so far in MiB; None where it cannot be told."""
+    if resource is None:
+        return None
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
