@@ -101,7 +101,7 @@ class RunDir:
     def begin(self) -> None:
         """Create the folder and lock it.
 
-        Raises a GnnrecError if it cannot be written, if another process writes it, or if it is finished already.
+        Raises a GnnrecError if it cannot be written, another process writes it, or it is finished already.
         """
         path = self.path / ".lock"
         with _told(self.path):
@@ -210,7 +210,7 @@ def _told(path: Path) -> Any:
     except OSError as error:
         reason = error.strerror or error
         raise GnnrecError(
-            f"cannot write '{path}': {reason}; tracking.root=FOLDER names another place"
+            f"cannot write '{path}': {reason}; tracking.root=FOLDER sets another"
         ) from error
 
 
