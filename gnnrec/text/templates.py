@@ -44,7 +44,7 @@ def row_texts(frame: pd.DataFrame, template: Template | None = None) -> list[str
     if "text" not in frame.columns:
         names = ", ".join(map(str, frame.columns)) or "none"
         raise DataError(
-            f"there is no text: the card has no text template and no column is named 'text' (columns: {names})"
+            f"there is no text: no text template in the card and no column named 'text' (columns: {names})"
         )
     return [to_text(value) for value in frame["text"].tolist()]
 

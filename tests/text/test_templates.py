@@ -46,7 +46,7 @@ def test_without_template_the_text_column_is_the_text():
     frame = pd.DataFrame({"text": [" a ", None]})
     assert row_texts(frame) == ["a", ""]
     assert row_texts(frame.assign(t="x"), [["", "t"]]) == ["x", "x"]
-    with pytest.raises(DataError, match="no column is named 'text'"):
+    with pytest.raises(DataError, match="no column named 'text'"):
         row_texts(FRAME)
 
 
