@@ -1,0 +1,1 @@
+"""Interactions, data sets, readers, recipes, splits and groups."""

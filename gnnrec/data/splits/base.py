@@ -1,0 +1,178 @@
+"""What a split is, and the draws that several splits share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.errors import ConfigError, DataError, check_range
+
+if TYPE_CHECKING:
+    from gnnrec.data.dataset import Dataset
+
+_BLOCK = 1 << 20
+TRAIN, VALIDATION, TEST, SUPPORT, DROPPED = 0, 1, 2, 3, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Train, validation and test parts in one id space; disjoint as pairs.
+
+    Args:
+        train, validation, test: the parts, in canonical order (by user, then item), each pair once.
+        name: the name of the split, as make_split takes it.
+        seed: the seed that drew it.
+        params: everything else that it was made with, and what it left out.
+        support: interactions of cold users that are given at inference only, or None.
+    """
+
+    train: Interactions
+    validation: Interactions
+    test: Interactions
+    name: str
+    seed: int
+    params: dict[str, Any]
+    support: Interactions | None = None
+    fingerprint: str = field(default="")
+
+    def __post_init__(self) -> None:
+        if not self.fingerprint:
+            digest = hashlib.sha256()
+            for part in (self.train, self.validation, self.test, self.support):
+                digest.update(b"none" if part is None else part.fingerprint().encode())
+            object.__setattr__(self, "fingerprint", digest.hexdigest())
+
+    @property
+    def cold_items(self) -> np.ndarray:
+        """The items that occur in validation or test and never in train, bool [num_items]."""
+        later = self.validation.item_counts() + self.test.item_counts() > 0
+        return later & (self.train.item_counts() == 0)
+
+    @property
+    def cold_users(self) -> np.ndarray:
+        """The users that occur in validation or test and never in train, bool [num_users]."""
+        later = self.validation.user_counts() + self.test.user_counts() > 0
+        return later & (self.train.user_counts() == 0)
+
+
+def rows_of(source: Dataset | Interactions) -> Interactions:
+    """Return the unique interactions in canonical order; of repeated pairs the last occurrence is kept."""
+    interactions = source if isinstance(source, Interactions) else source.interactions
+    return interactions.deduplicate(keep="last").canonical()
+
+
+def times_of(rows: Interactions, where: str) -> np.ndarray:
+    """Return the time of each row, or raise a DataError that says which splits need none."""
+    if rows.timestamp is None:
+        raise DataError(
+            f"'{where}' needs a timestamp for every interaction and this data set has none; use 'random'"
+        )
+    return rows.timestamp
+
+
+def build_split(
+    rows: Interactions, part: np.ndarray, name: str, seed: int, params: dict[str, Any], *, may_lack: str = ""
+) -> Split:
+    """Return the Split that `part` (int8 [n]: train 0, validation 1, test 2, support 3, dropped 4) describes.
+
+    Raises a DataError where train, validation or test would be empty, unless `may_lack` names that part.
+    """
+    parts = {}
+    for place, word in enumerate(("train", "validation", "test")):
+        parts[word] = rows.select(part == place)
+        if not len(parts[word]) and word != may_lack:
+            raise DataError(
+                f"the split '{name}' leaves no {word} interactions (of {len(rows)}, with {_words(params)}); "
+                "use more data or other shares"
+            )
+    support = rows.select(part == SUPPORT) if (part == SUPPORT).any() else None
+    dropped = int((part == DROPPED).sum())
+    recorded = {**params, "num_dropped": dropped} if dropped else params
+    return Split(**parts, name=name, seed=seed, params=recorded, support=support)
+
+
+def _words(params: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in params.items()) or "no options"
+
+
+def check_ratios(ratios: tuple[float, ...] | list[float], where: str) -> tuple[float, float, float]:
+    """Return train, validation and test shares that add up to one, from any three positive numbers
+    (8:1:1).
+    """
+    if len(ratios) != 3:
+        raise ConfigError(
+            f"'ratios' must be three numbers (train, validation, test) in '{where}' (got {ratios!r})"
+        )
+    for ratio in ratios:
+        check_range("ratios", ratio, where, low=0)
+    total = sum(ratios)
+    if not total > 0 or not ratios[0] > 0:
+        raise ConfigError(f"'ratios' must leave something to train in '{where}' (got {ratios!r})")
+    return ratios[0] / total, ratios[1] / total, ratios[2] / total
+
+
+def random_parts(
+    rows: Interactions, ratios: tuple[float, float, float], generator: np.random.Generator
+) -> np.ndarray:
+    """Return train, validation or test for each row, drawn per user, int8 [n]; `rows` must be in canonical
+    order.
+
+    A user with d rows gets floor(d * test + u) test rows and floor(d * (test + validation) + u) held-out rows
+    in all, u uniform in [0, 1): the shares are exact in expectation also where most users have few rows. At
+    least one row of every user stays in train.
+    """
+    ranks = random_ranks(rows, generator)
+    counts = rows.user_counts()
+    offset = generator.random(rows.num_users)
+    most = np.maximum(counts - 1, 0)
+    test = np.minimum(np.floor(counts * ratios[2] + offset).astype(np.int64), most)
+    held = np.minimum(np.floor(counts * (ratios[1] + ratios[2]) + offset).astype(np.int64), most)
+    if ratios[1] == 0:
+        held = test
+    if ratios[2] == 0:
+        test = np.zeros_like(test)
+    part = np.zeros(len(rows), dtype=np.int8)
+    for start in range(0, len(rows), _BLOCK):
+        window = slice(start, start + _BLOCK)
+        user = rows.user[window]
+        part[window] += ranks[window] < held[user]
+        part[window] += ranks[window] < test[user]
+    return part
+
+
+def random_ranks(rows: Interactions, generator: np.random.Generator) -> np.ndarray:
+    """Return a random order of each user's rows as places 0, 1, 2, ... int32 [n]; `rows` in canonical
+    order.
+    """
+    return _ranks(rows, lambda start, stop: generator.random(stop - start))
+
+
+def time_ranks(rows: Interactions, generator: np.random.Generator, where: str) -> np.ndarray:
+    """Return the place of each row counted from the user's newest, int32 [n]; equal times in a drawn
+    order.
+    """
+    times = times_of(rows, where)
+    _, steps = np.unique(times, return_inverse=True)
+    newest = steps.max(initial=0)
+    return _ranks(rows, lambda start, stop: newest - steps[start:stop] + generator.random(stop - start))
+
+
+def _ranks(rows: Interactions, draw: Any) -> np.ndarray:
+    # blocks of whole users: the sorts stay in cache, and memory stays bounded at 100 million rows
+    ends = np.cumsum(rows.user_counts())
+    ranks = np.empty(len(rows), dtype=np.int32)
+    start = 0
+    while start < len(rows):
+        last = np.searchsorted(ends, start + _BLOCK, side="right")
+        stop = int(ends[last - 1]) if last and ends[last - 1] > start else int(ends[last])
+        user = rows.user[start:stop]
+        order = np.lexsort((draw(start, stop), user))
+        first = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])
+        base = np.repeat(first, np.diff(np.r_[first, len(user)]))
+        ranks[start:stop][order] = np.arange(len(user), dtype=np.int64) - base
+        start = stop
+    return ranks

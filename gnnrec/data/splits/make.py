@@ -1,0 +1,35 @@
+"""Splits by name, for configurations and the command line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.data.splits.base import Split
+from gnnrec.data.splits.cold import cold_item_split
+from gnnrec.data.splits.random import random_split
+from gnnrec.errors import ConfigError, check_choice, suggest
+
+if TYPE_CHECKING:
+    from gnnrec.data.dataset import Dataset
+
+SPLITS: dict[str, Callable[..., Split]] = {
+    "random": random_split,
+    "cold_item": cold_item_split,
+}
+
+
+def make_split(source: Dataset | Interactions, name: str, seed: int = 0, **params: Any) -> Split:
+    """Return the split called `name`, drawn with `seed`; `params` are the options of its function.
+
+    An unknown name or option is a ConfigError that names the nearest known one.
+    """
+    check_choice("split", name, SPLITS, "make_split")
+    function = SPLITS[name]
+    known = [key for key in inspect.signature(function).parameters if key not in ("source", "seed")]
+    for key in params:
+        if key not in known:
+            raise ConfigError(f"unknown option '{key}' of the split '{name}'{suggest(key, known)}")
+    return function(source, seed=seed, **params)

@@ -1,0 +1,26 @@
+"""Fixtures that every part of the tests may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gnnrec.data.dataset import Dataset
+from gnnrec.data.planted import planted_dataset
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the real data sets, ../shared/data beside the repository; skips where it is absent."""
+    if not _SHARED.is_dir():
+        pytest.skip("the real data sets (../shared/data) are not there")
+    return _SHARED
+
+
+@pytest.fixture(scope="session")
+def planted() -> Dataset:
+    """A small planted data set: 120 users, 90 items, 3 blocks."""
+    return planted_dataset(seed=0)
