@@ -1,0 +1,111 @@
+"""What every entry point shares: its flags, its help, its errors and its exit status."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gnnrec.errors import ConfigError, GnnrecError, suggest
+
+INTERRUPTED = 130
+
+
+@dataclass
+class Arguments:
+    """A parsed command line: switches, options with a value, and Hydra overrides."""
+
+    switches: set[str] = field(default_factory=set)
+    options: dict[str, str] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+
+
+def parse_arguments(
+    argv: Sequence[str], switches: Mapping[str, str], options: Mapping[str, str] | None = None
+) -> Arguments:
+    """Sort a command line into switches (`--cfg`), options (`--seeds 0,1` or `--seeds=0,1`) and overrides.
+
+    Args:
+        switches: flag -> its canonical name, for example {"-m": "multirun", "--multirun": "multirun"}.
+        options: the same for flags that take a value.
+    """
+    options = options or {}
+    result = Arguments()
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if word in switches:
+            result.switches.add(switches[word])
+        elif name in options:
+            if not equals and (not rest or rest[0].startswith("-")):
+                raise ConfigError(f"'{name}' needs a value, as in {name}=VALUE")
+            result.options[options[name]] = value if equals else rest.pop(0)
+        elif word.startswith("-"):
+            raise ConfigError(f"unknown flag '{name}'{suggest(name, [*switches, *options])}")
+        else:
+            result.overrides.append(word)
+    return result
+
+
+def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
+    """Call `body` with the command line; return the exit status, having told any error in one line.
+
+    0 done, 2 something the user can mend (or no memory, no disk space), 130 interrupted. Anything else is a
+    defect of ours and keeps its traceback.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", force=True)
+    try:
+        body(sys.argv[1:] if argv is None else argv)
+    except GnnrecError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        _tell("interrupted; the same command takes the run up again, and finished runs are not run again")
+        return INTERRUPTED
+    except MemoryError as error:
+        return _fail(f"out of memory ({error or 'no details'}); a smaller batch or dimension needs less")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail(f"no space left on the disk ('{error.filename or 'unknown file'}')")
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower() and "not enough memory" not in str(error).lower():
+            raise
+        return _fail(f"out of memory ({str(error).splitlines()[0]}); a smaller batch or dimension needs less")
+    return 0
+
+
+def _fail(message: str) -> int:
+    _tell(f"error: {' '.join(message.split())}")
+    return 2
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def format_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a plain text table: the first column to the left, the others to the right.
+
+    >>> print(format_table(["", "recall@20"], [["head", 0.5]]))
+          recall@20
+    head      .5000
+    """
+    cells = [[_cell(value) for value in row] for row in [list(columns), *map(list, rows)]]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = []
+    for row in cells:
+        first, *others = (cell.rjust(width) for cell, width in zip(row, widths))
+        lines.append("  ".join([row[0].ljust(len(first)), *others]).rstrip())
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, float):
+        text = f"{value:.4f}"
+        return text.replace("0.", ".", 1) if abs(value) < 1 else text
+    return str(value)

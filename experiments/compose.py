@@ -1,0 +1,123 @@
+"""Command-line overrides and conf/ become one dictionary; a mistake is one line with the nearest name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from gnnrec.errors import ConfigError, suggest
+
+CONF = Path(__file__).resolve().parent / "conf"
+
+
+def config_groups(conf: Path = CONF) -> dict[str, dict[str, str]]:
+    """Return group -> option -> what the first comment line of its file says."""
+    groups: dict[str, dict[str, str]] = {}
+    for folder in sorted(path for path in conf.iterdir() if path.is_dir()):
+        files = sorted(folder.glob("*.yaml"))
+        groups[folder.name] = {file.stem: _first_comment(file) for file in files}
+    return groups
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """Return a list of overrides for each combination of the values: `model=a,b seed=0,1` gives four."""
+    choices: list[list[str]] = []
+    for text, override in zip(overrides, _parse(overrides)):
+        if not override.is_sweep_override():
+            choices.append([text])
+        elif override.is_discrete_sweep():
+            name = text.split("=", 1)[0]
+            choices.append([f"{name}={value}" for value in override.sweep_string_iterator()])
+        else:
+            raise ConfigError(
+                f"'{text}' is no list of values: write them out, as in {override.key_or_group}=1,2,3"
+            )
+    return [list(job) for job in itertools.product(*choices)]
+
+
+def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any]:
+    """Return the resolved configuration of `run.yaml` with these overrides as a plain dictionary.
+
+    Raises a ConfigError for what cannot be read, an unknown group, option or key, several values where one is
+    meant, and a value that is missing.
+    """
+    parsed = _parse(overrides)
+    groups = config_groups(conf)
+    chosen: list[str] = []
+    for text, override in zip(overrides, parsed):
+        if override.is_sweep_override():
+            raise ConfigError(f"'{text}' gives several values: add -m to run each of them")
+        if override.get_key_element().lstrip("+~") in groups:
+            _check_option(override, groups)
+            chosen.append(text)
+    tree = _compose(chosen, conf)
+    for override in parsed:
+        if override.get_key_element().lstrip("+~") not in groups and not override.is_add():
+            _check_key(override.key_or_group, tree, groups)
+    return _compose(overrides, conf)
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(
+                f"cannot read '{text}': write key=value, as in model=lightgcn train.lr=1e-3"
+            ) from error
+    return parsed
+
+
+def _check_option(override: Override, groups: Mapping[str, Mapping[str, str]]) -> None:
+    group, value = override.key_or_group, override.value()
+    if value is None or override.is_delete():
+        return
+    for option in value if isinstance(value, list) else [value]:
+        if str(option) not in groups[group]:
+            raise ConfigError(f"unknown option '{option}' for '{group}'{suggest(str(option), groups[group])}")
+
+
+def _check_key(key: str, tree: Mapping[str, Any], groups: Iterable[str]) -> None:
+    node: Any = tree
+    known: set[str] = set(groups)
+    seen: list[str] = []
+    for part in key.split("."):
+        here = set(node) if isinstance(node, Mapping) else set()
+        if part not in here:
+            names = [".".join([*seen, name]) for name in (here if seen else here | known)]
+            whole = ".".join([*seen, part])
+            if not names:
+                raise ConfigError(f"unknown key '{key}': '{'.'.join(seen)}' has no keys below it")
+            raise ConfigError(f"unknown key '{whole}'{suggest(whole, names)}")
+        node = node[part]
+        seen.append(part)
+
+
+def _compose(overrides: Sequence[str], conf: Path) -> dict[str, Any]:
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
+            config = compose("run", overrides=list(overrides))
+        tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        key = getattr(error, "full_key", None) or "a key"
+        raise ConfigError(f"'{key}' has no value: give {key}=VALUE") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    assert isinstance(tree, dict)
+    return {str(name): value for name, value in tree.items()}
+
+
+def _first_comment(file: Path) -> str:
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ").rstrip() if first.startswith("#") else ""

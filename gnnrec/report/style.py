@@ -1,0 +1,44 @@
+"""One look for all figures: colour-blind safe, fonts embedded as text, PNG for screens and PDF for papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from gnnrec.files import whole_file
+
+# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart with every common colour blindness.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
+MARKERS = "osD^vPX*"
+_LOOK = {"pdf.fonttype": 42, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def new_figure(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Any, Any]:
+    """Return a figure without a window and its axes as an array [rows, columns]; sizes in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_LOOK):  # pyright: ignore[reportArgumentType]
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def add_legend(figure: Any, handles: dict[str, Any]) -> None:
+    """Put one legend for all axes below them."""
+    style: dict[str, Any] = {"ncols": 3, "fontsize": 8, "frameon": False}
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", **style)
+
+
+def save_figure(figure: Any, path: str | Path) -> list[Path]:
+    """Write `path`.png and `path`.pdf, whole or not at all and without a date; return the two paths."""
+    path = Path(path)
+    written = []
+    for ending, options in (("png", {"dpi": 130}), ("pdf", {"metadata": {"CreationDate": None}})):
+        target = path.with_name(f"{path.name}.{ending}")
+        with whole_file(target) as temporary, matplotlib.rc_context(_LOOK):  # pyright: ignore[reportArgumentType]
+            figure.savefig(temporary, format=ending, **options)
+        written.append(target)
+    return written
