@@ -1,0 +1,1 @@
+"""Exact, grouped, per-user evaluation; it imports no model."""

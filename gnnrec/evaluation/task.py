@@ -1,0 +1,84 @@
+"""What is ranked for whom: the relevant items, the masked items and the groups of one evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy import sparse
+
+from gnnrec.errors import ConfigError, DataError, check_choice
+
+if TYPE_CHECKING:
+    from gnnrec.data.groups import Groups
+    from gnnrec.data.interactions import Interactions
+    from gnnrec.data.splits import Split
+
+
+@dataclass(frozen=True)
+class Task:
+    """One ranking task: for every user, find `relevant` items among all items that are not `masked`.
+
+    Users without a relevant item are left out (and counted by `evaluate`). Cold items stay candidates.
+
+    Args:
+        split: "validation" or "test", the first part of every metric key.
+        relevant: the held-out pairs.
+        masked: [num_users, num_items], non-zero where a user's item may not be recommended.
+        items: groups of items; a group named "cold" holds the items without a train interaction.
+        users: groups of users.
+    """
+
+    split: Literal["validation", "test"]
+    relevant: Interactions
+    masked: sparse.csr_matrix
+    items: Groups
+    users: Groups
+
+    def __post_init__(self) -> None:
+        check_choice("split", self.split, ("validation", "test"), "Task")
+        shape = (self.relevant.num_users, self.relevant.num_items)
+        if self.masked.shape != shape:
+            raise DataError(
+                f"'masked' must have the shape of 'relevant' {shape} in 'Task' (got {self.masked.shape})"
+            )
+        for kind, groups, size in (("items", self.items, shape[1]), ("users", self.users, shape[0])):
+            for name, member in groups.members.items():
+                if member.shape != (size,) or member.dtype != np.bool_:
+                    raise DataError(
+                        f"group '{name}' of '{kind}' in 'Task' must be {size} booleans "
+                        f"(got {member.dtype} of shape {member.shape})"
+                    )
+                if name in RESERVED:
+                    raise ConfigError(f"the group name '{name}' is reserved in 'Task': rename the group")
+
+    @property
+    def num_users(self) -> int:
+        return self.relevant.num_users
+
+    @property
+    def num_items(self) -> int:
+        return self.relevant.num_items
+
+    def cold(self) -> np.ndarray:
+        """Return bool[num_items]: the items without a train interaction."""
+        member = self.items.members.get("cold")
+        return np.zeros(self.num_items, dtype=bool) if member is None else member
+
+
+RESERVED = ("warm", "cold_only", "warm_only")
+
+
+def validation_task(split: Split, items: Groups, users: Groups) -> Task:
+    """Return the task of model selection: relevant are the validation pairs, masked the train pairs."""
+    return Task("validation", split.validation, sparse.csr_matrix(split.train.csr()), items, users)
+
+
+def test_task(split: Split, items: Groups, users: Groups) -> Task:
+    """Return the final task: relevant are the test pairs, masked the train and validation pairs."""
+    masked = split.train.csr() + split.validation.csr()
+    return Task("test", split.test, sparse.csr_matrix(masked), items, users)
+
+
+test_task.__test__ = False  # pytest would take it for a test  # pyright: ignore[reportFunctionMemberAccess]
