@@ -48,13 +48,14 @@ def read_native(path: str | Path) -> Dataset:
     rest = table.drop_columns(
         [name for name in table.column_names if name in (*_KNOWN, card.get("time_column"))]
     )
+    name = str(card.get("name", folder.name))
     tables = {}
     if path.is_dir():
         for file in sorted(folder.glob("*.parquet")):
             if file.stem not in _MAIN and not file.stem.startswith("split_"):
                 tables[file.stem] = _frame(read_parquet(file))
     return Dataset(
-        name=str(card.get("name", folder.name if path.is_dir() else path.stem)),
+        name=name if path.is_dir() else f"{name}-{path.stem}",
         interactions=interactions,
         users=id_table("user", interactions.num_users) if users is None else users,
         items=id_table("item", interactions.num_items) if items is None else items,

@@ -115,6 +115,13 @@ def check_ratios(ratios: tuple[float, ...] | list[float], where: str) -> tuple[f
     return ratios[0] / total, ratios[1] / total, ratios[2] / total
 
 
+def check_count(name: str, value: int, where: str, *, low: int, high: int | None = None) -> None:
+    """Raise a ConfigError unless `value` is a whole number in [low, high]."""
+    check_range(name, value, where, low=low, high=high)
+    if int(value) != value:
+        raise ConfigError(f"'{name}' must be a whole number in '{where}' (got {value!r})")
+
+
 def random_parts(
     rows: Interactions, ratios: tuple[float, float, float], generator: np.random.Generator
 ) -> np.ndarray:
@@ -125,7 +132,18 @@ def random_parts(
     in all, u uniform in [0, 1): the shares are exact in expectation also where most users have few rows. At
     least one row of every user stays in train.
     """
-    ranks = random_ranks(rows, generator)
+    return shares_of(rows, random_ranks(rows, generator), ratios, generator)
+
+
+def shares_of(
+    rows: Interactions,
+    ranks: np.ndarray,
+    ratios: tuple[float, float, float],
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Return test for the lowest ranks of each user, then validation, then train, rounded as in
+    random_parts.
+    """
     counts = rows.user_counts()
     offset = generator.random(rows.num_users)
     most = np.maximum(counts - 1, 0)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits.base import Split
-from gnnrec.data.splits.cold import cold_item_split
-from gnnrec.data.splits.random import random_split
+from gnnrec.data.splits.cold import cold_item_split, cold_user_split, few_shot_item_split
+from gnnrec.data.splits.published import published_split
+from gnnrec.data.splits.random import cross_validation_split, leave_k_out_split, random_split
+from gnnrec.data.splits.temporal import leave_last_out_split, temporal_global_split, temporal_user_split
 from gnnrec.errors import ConfigError, check_choice, suggest
 
 if TYPE_CHECKING:
@@ -17,7 +19,15 @@ if TYPE_CHECKING:
 
 SPLITS: dict[str, Callable[..., Split]] = {
     "random": random_split,
+    "leave_k_out": leave_k_out_split,
+    "leave_last_out": leave_last_out_split,
+    "temporal_user": temporal_user_split,
+    "temporal_global": temporal_global_split,
     "cold_item": cold_item_split,
+    "cold_user": cold_user_split,
+    "few_shot_item": few_shot_item_split,
+    "cross_validation": cross_validation_split,
+    "published": published_split,
 }
 
 

@@ -1,0 +1,97 @@
+"""Splits along time: by each user's own order, or at one moment for everybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.data.splits.base import (
+    TEST,
+    VALIDATION,
+    Split,
+    build_split,
+    check_count,
+    check_ratios,
+    rows_of,
+    shares_of,
+    time_ranks,
+    times_of,
+)
+from gnnrec.data.splits.random import parts_by_rank
+from gnnrec.errors import DataError
+
+if TYPE_CHECKING:
+    from gnnrec.data.dataset import Dataset
+
+
+def leave_last_out_split(source: Dataset | Interactions, k: int = 1, seed: int = 0) -> Split:
+    """Hold out each user's last `k` interactions for test and the `k` before them for validation.
+
+    Equal times are ordered at random by `seed`. Users with fewer than 2 k + 1 interactions have none held
+    out.
+    """
+    check_count("k", k, "leave_last_out", low=1)
+    rows = rows_of(source)
+    ranks = time_ranks(rows, np.random.default_rng(seed), "leave_last_out")
+    return build_split(rows, parts_by_rank(rows, ranks, k), "leave_last_out", seed, {"k": k})
+
+
+def temporal_user_split(
+    source: Dataset | Interactions,
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> Split:
+    """Split each user's interactions along the user's own time by `ratios`: the newest are test.
+
+    No row of a user's train is newer than one of the same user's validation, nor that than one of test; equal
+    times are ordered at random by `seed`. Shares are rounded as in random_split; one row at least is in
+    train.
+    """
+    shares = check_ratios(ratios, "temporal_user")
+    rows = rows_of(source)
+    generator = np.random.default_rng(seed)
+    ranks = time_ranks(rows, generator, "temporal_user")
+    part = shares_of(rows, ranks, shares, generator)
+    lacking = "validation" if shares[1] == 0 else ""
+    return build_split(rows, part, "temporal_user", seed, {"ratios": list(ratios)}, may_lack=lacking)
+
+
+def temporal_global_split(
+    source: Dataset | Interactions,
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    validation_from: int | None = None,
+    test_from: int | None = None,
+    seed: int = 0,
+) -> Split:
+    """Cut time at two moments for all users: before both is train, between them validation, from the second
+    on test.
+
+    The moments are `validation_from` and `test_from` (in the unit of the timestamps), or else those that come
+    closest to `ratios`; all rows of one moment are on the same side. Users and items that appear only after
+    the cut stay in validation and test, where Split.cold_users and Split.cold_items mark them; their numbers
+    are in `params`. `seed` has no influence.
+    """
+    rows = rows_of(source)
+    times = times_of(rows, "temporal_global")
+    if not isinstance(source, Interactions) and source.card.get("time") == "position":
+        raise DataError(
+            f"'temporal_global' needs real times, and data set '{source.name}' has only the order of each "
+            f"user's "
+            "interactions; use 'leave_last_out' or 'temporal_user'"
+        )
+    if validation_from is None or test_from is None:
+        shares = check_ratios(ratios, "temporal_global")
+        ordered = np.sort(times)
+        last = len(ordered) - 1
+        validation_from = int(ordered[min(last, round(len(ordered) * shares[0]))])
+        test_from = int(ordered[min(last, round(len(ordered) * (shares[0] + shares[1])))])
+    part = np.zeros(len(rows), dtype=np.int8)
+    part[times >= validation_from] = VALIDATION
+    part[times >= test_from] = TEST
+    params = {"ratios": list(ratios), "validation_from": validation_from, "test_from": test_from}
+    split = build_split(rows, part, "temporal_global", seed, params)
+    params["num_cold_users"] = int(split.cold_users.sum())
+    params["num_cold_items"] = int(split.cold_items.sum())
+    return split

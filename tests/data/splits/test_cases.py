@@ -1,0 +1,182 @@
+"""Splits on small hand-made cases, their sizes, and their errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gnnrec.data.dataset import Dataset, id_table
+from gnnrec.data.interactions import Interactions
+from gnnrec.data.splits import make_split, random_split
+from gnnrec.errors import ConfigError, DataError
+
+
+def complete(num_users: int, num_items: int, **columns: np.ndarray) -> Interactions:
+    """Return every user with every item."""
+    pairs = np.indices((num_users, num_items)).reshape(2, -1)
+    return Interactions(pairs[0], pairs[1], num_users, num_items, **columns)
+
+
+def dataset_of(interactions: Interactions, **fields: object) -> Dataset:
+    users, items = id_table("user", interactions.num_users), id_table("item", interactions.num_items)
+    return Dataset("case", interactions, users, items, **fields)  # type: ignore[arg-type]
+
+
+def test_random_shares_are_exact_where_they_are_whole_numbers() -> None:
+    split = random_split(complete(30, 20), seed=3)
+    assert set(split.train.user_counts()) == {16}
+    assert set(split.validation.user_counts()) == {2}
+    assert set(split.test.user_counts()) == {2}
+
+
+def test_random_shares_are_right_in_total_where_users_are_small() -> None:
+    split = random_split(complete(4000, 3), seed=0)
+    assert abs(len(split.test) / 12000 - 0.1) < 0.01
+    assert abs(len(split.validation) / 12000 - 0.1) < 0.01
+    assert split.train.user_counts().min() >= 1
+
+
+def test_random_draws_every_row_equally_often() -> None:
+    rows = complete(6, 10)
+    hits = np.zeros(60)
+    for seed in range(400):
+        hits[random_split(rows, seed=seed).test.pair_keys()] += 1
+    # binomial(400, .1): mean 40, deviation 6; five deviations over 60 cells
+    assert abs(hits - 40).max() < 30
+
+
+def test_single_rows_stay_in_train() -> None:
+    rows = Interactions(
+        np.r_[np.arange(50), np.full(20, 50)], np.r_[np.zeros(50, int), np.arange(20)], 51, 20
+    )
+    for seed in range(5):
+        split = random_split(rows, ratios=(0.2, 0.4, 0.4), seed=seed)
+        assert (split.train.user_counts() >= 1).all()
+
+
+def test_seeds_differ_and_repeat() -> None:
+    rows = complete(20, 20)
+    one, same, other = (random_split(rows, seed=seed) for seed in (1, 1, 2))
+    assert one.fingerprint == same.fingerprint != other.fingerprint
+
+
+def test_pair_keys_do_not_overflow() -> None:
+    rows = Interactions(
+        np.array([2_000_000, 2_000_000, 0]), np.array([1_999_999, 7, 1]), 2_000_001, 2_000_000
+    )
+    assert rows.pair_keys().tolist() == [2_000_000 * 2_000_000 + 1_999_999, 4_000_000_000_007, 1]
+
+
+def test_leave_last_out_by_hand() -> None:
+    rows = Interactions(
+        user=np.array([0, 0, 0, 0, 1, 1]),
+        item=np.array([3, 1, 0, 2, 0, 1]),
+        num_users=2,
+        num_items=4,
+        timestamp=np.array([50, 10, 40, 20, 5, 6]),
+    )
+    split = make_split(rows, "leave_last_out")
+    assert list(zip(split.test.user, split.test.item)) == [(0, 3)]
+    assert list(zip(split.validation.user, split.validation.item)) == [(0, 0)]
+    assert list(zip(split.train.user, split.train.item)) == [(0, 1), (0, 2), (1, 0), (1, 1)]
+
+
+def test_global_cut_marks_newcomers() -> None:
+    rows = Interactions(
+        user=np.array([0, 0, 1, 2, 0]),
+        item=np.array([0, 1, 0, 0, 2]),
+        num_users=3,
+        num_items=3,
+        timestamp=np.array([1, 2, 3, 8, 9]),
+    )
+    split = make_split(rows, "temporal_global", validation_from=3, test_from=8)
+    assert split.cold_users.tolist() == [False, True, True]
+    assert split.cold_items.tolist() == [False, False, True]
+    assert split.params["num_cold_users"] == 2
+
+
+def test_repeats_count_once_at_their_last_time() -> None:
+    rows = Interactions(
+        user=np.array([0, 0, 0, 0]),
+        item=np.array([0, 1, 2, 0]),
+        num_users=1,
+        num_items=3,
+        timestamp=np.array([1, 2, 3, 9]),
+        unique=False,
+    )
+    split = make_split(rows, "leave_last_out")
+    assert split.test.item.tolist() == [0]
+    assert len(split.train) + len(split.validation) + len(split.test) == 3
+
+
+def test_published_keeps_test_and_carves_validation_from_train() -> None:
+    rows = complete(10, 20)
+    part = np.where(rows.item < 15, 0, 2).astype(np.int8)
+    split = make_split(dataset_of(rows, published=part), "published", seed=1, carve=0.2)
+    assert (split.test.item >= 15).all()
+    assert len(split.test) == 50
+    assert set(split.validation.user_counts()) == {3}
+    assert split.params["carved"]
+
+
+def test_published_validation_is_taken_as_it_is() -> None:
+    rows = complete(10, 20)
+    part = np.clip(rows.item - 17, 0, 2).astype(np.int8)
+    split = make_split(dataset_of(rows, published=part), "published")
+    assert set(split.validation.item) == {18}
+    assert set(split.test.item) == {19}
+    assert not split.params["carved"]
+
+
+def test_published_repeats_count_for_the_earliest_part() -> None:
+    rows = Interactions(
+        np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 2, 0, 1]), 2, 3, unique=False, timestamp=np.arange(6)
+    )
+    dataset = dataset_of(rows, published=np.array([0, 2, 2, 0, 1, 2], dtype=np.int8))
+    split = make_split(dataset, "published")
+    assert split.test.pair_keys().tolist() == [1, 4]
+    assert split.params["num_repeats"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("randm", {}, "did you mean 'random'"),
+        ("random", {"ratio": (8, 1, 1)}, "did you mean 'ratios'"),
+        ("random", {"ratios": (0.8, 0.2)}, "three numbers"),
+        ("random", {"ratios": (0.0, 0.5, 0.5)}, "leave something to train"),
+        ("random", {"ratios": (0.8, -0.1, 0.3)}, "'ratios' must be in"),
+        ("cold_item", {"cold": 1.0}, "'cold' must be in"),
+        ("cold_item", {"by": "tiem"}, "did you mean 'time'"),
+        ("cold_item", {"by": "category", "category": "genre"}, "item column 'genre'"),
+        ("cross_validation", {"folds": 5, "fold": 5}, "'fold' must be in"),
+        ("leave_k_out", {"k": 1.5}, "whole number"),
+        ("cold_user", {"support": 3, "reserve": 2}, "'reserve' must be in"),
+    ],
+)
+def test_wrong_options_are_named(name: str, params: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_split(complete(6, 6), name, **params)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("leave_last_out", {}, "needs a timestamp"),
+        ("temporal_global", {}, "needs a timestamp"),
+        ("published", {}, "came without a published split"),
+        ("leave_k_out", {"k": 10}, "leaves no validation"),
+        ("random", {"ratios": (0.9, 0.1, 0.0)}, "leaves no test"),
+        ("cold_user", {"support": 6}, "use a smaller 'support'"),
+    ],
+)
+def test_impossible_splits_say_why(name: str, params: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        make_split(complete(6, 6), name, **params)
+
+
+def test_positions_are_no_moments() -> None:
+    dataset = dataset_of(complete(6, 6, timestamp=np.arange(36)), card={"time": "position"})
+    with pytest.raises(DataError, match="has only the order"):
+        make_split(dataset, "temporal_global")
+    assert len(make_split(dataset, "leave_last_out").test) == 6
