@@ -6,12 +6,16 @@ import json
 import logging
 import math
 import os
+import ssl
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import numpy as np
 import torch
@@ -209,9 +213,7 @@ def _told(path: Path) -> Any:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise GnnrecError(
-            f"cannot write '{path}': {reason}; tracking.root=FOLDER sets another"
-        ) from error
+        raise GnnrecError(f"cannot write '{path}': {reason}; tracking.root=FOLDER sets another") from error
 
 
 def _lock(file: IO[str]) -> bool:
@@ -311,6 +313,8 @@ class Tracker:
             import wandb
 
             folder.mkdir(parents=True, exist_ok=True)
+            if mode == "online":
+                _check_reachable(wandb.setup().settings.base_url)
             settings = wandb.Settings(
                 silent=True,
                 console="off",
@@ -328,7 +332,8 @@ class Tracker:
                     entity=self.config.entity,
                     group=self.config.group,
                     tags=list(self.config.tags),
-                    id=key,
+                    # after a failed start, this process may not use the same id again
+                    id=f"{key}-offline" if Tracker._server_failed else key,
                     name=name,
                     resume="allow" if mode == "online" else None,
                     config=plain(run_config),
@@ -343,6 +348,33 @@ class Tracker:
         except Exception as error:  # the mirror may fail in any way; the run goes on
             log.warning("W&B: %s failed (%s); the run goes on without it", what, _first_line(error))
             self._run = None
+
+
+def _check_reachable(url: str) -> None:
+    """Raise an OSError unless a server answers at `url` in time, with whatever status.
+
+    wandb itself would retry for its whole time limit and then hold up the end of the process.
+    """
+    failure: list[Exception] = [TimeoutError(f"no answer from {url} in {INIT_TIMEOUT} seconds")]
+
+    def ask() -> None:
+        try:
+            with urlopen(url, timeout=INIT_TIMEOUT):
+                failure.clear()
+        except HTTPError:
+            failure.clear()
+        except URLError as error:
+            # wandb may know certificates that Python does not
+            failure[:] = [] if isinstance(error.reason, ssl.SSLError) else [error]
+        except Exception as error:
+            failure[:] = [error]
+
+    # in a thread, because looking up a host name knows no time limit
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(INIT_TIMEOUT + 1)
+    if failure:
+        raise failure[0]
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
