@@ -293,7 +293,7 @@ def test_online_with_a_silent_server_goes_on_offline_without_waiting(
 ) -> None:
     start = time.perf_counter()
     told = _online(tmp_path, silent_server, WANDB_API_KEY="x" * 40)
-    assert time.perf_counter() - start < 30
+    assert time.perf_counter() - start < 20
     assert told.count("W&B") == 1  # the second run does not ask again
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 2
 
