@@ -309,7 +309,7 @@ class Tracker:
 
     def _start(self, mode: str, key: str, name: str, run_config: Mapping[str, Any]) -> bool:
         folder = Path(self.config.root).expanduser()
-        # wandb's own error reports go out even offline, and hold up the end of a process whose network is silent
+        # wandb's own error reports go out even offline, and hold up the end of a process on a silent network
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         with self._guard(f"starting {mode}"):
             import wandb
