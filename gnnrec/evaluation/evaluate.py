@@ -82,7 +82,7 @@ def evaluate(
     cold) restricts the relevant items, also in the ideal list of NDCG, and ranks among all candidates;
     `cold_only` and `warm_only` restrict candidates and relevant items alike, and appear, like `cold` and
     `warm`, where the task has cold relevant items. `split/ties@k` counts users whose list has equal scores on
-    both sides of rank k, and `split/cold_score_gap` is the mean over users of mean cold minus mean warm score.
+    both sides of rank k; `split/cold_score_gap` is the mean over users of mean cold minus mean warm score.
 
     Args:
         scorer: has `scores(user LongTensor[b]) -> float32 [b, num_items]`, or `user_emb` and `item_emb` whose

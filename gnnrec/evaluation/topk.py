@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 NO_ITEM = -1
+_FACTOR = 8
 
 
 def tie_keys(num_items: int, seed: int, device: torch.device) -> Tensor:
@@ -15,12 +16,40 @@ def tie_keys(num_items: int, seed: int, device: torch.device) -> Tensor:
     return torch.from_numpy(keys).to(device=device, dtype=torch.float64)
 
 
+def top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest values of each row in descending order, and their columns; among equal values any.
+
+    The same values as `torch.topk`, faster on long rows of a CPU: columns are split into chunks, and the k
+    largest values lie in the k chunks with the largest maxima, which are found by the same rule one level up.
+
+    Args:
+        scores: [b, n], n at least k, without NaN.
+
+    Returns:
+        values [b, k] and columns int64 [b, k].
+    """
+    num_columns = scores.shape[1]
+    num_chunks = num_columns // _FACTOR
+    if num_chunks < 2 * k or scores.device.type != "cpu":
+        values, columns = torch.topk(scores, k, dim=1)
+        return values, columns
+    # Chunk j holds the columns j, j + num_chunks, ...: maxima then run along rows, which vectorises.
+    whole = num_chunks * _FACTOR
+    chunks = scores[:, :whole].unflatten(1, (_FACTOR, num_chunks))
+    chunk = top(chunks.amax(dim=1), k)[1]
+    kept = chunks.gather(2, chunk.unsqueeze(1).expand(-1, _FACTOR, -1)).flatten(1)
+    values, place = torch.topk(torch.cat([kept, scores[:, whole:]], dim=1), k, dim=1)
+    step = torch.div(place, k, rounding_mode="floor")
+    inside = step * num_chunks + chunk.gather(1, place - step * k)
+    return values, torch.where(place < _FACTOR * k, inside, place - _FACTOR * k + whole)
+
+
 def ordered_top(scores: Tensor, k: int, keys: Tensor) -> tuple[Tensor, Tensor]:
     """Return the first k columns of each row by descending score, equal scores by descending key.
 
     Args:
         scores: float32 [b, n]; -inf marks a column that may not be chosen.
-        keys: float64 [n], all different.
+        keys: float64 [n] or [b, n], all different within a row.
 
     Returns:
         values float32 [b, k] and columns int64 [b, k], filled up with -inf and -1 where choices run out.
@@ -28,15 +57,17 @@ def ordered_top(scores: Tensor, k: int, keys: Tensor) -> tuple[Tensor, Tensor]:
     `torch.topk` promises no order among equal values, neither inside the list nor across its end, so rows
     with such ties are chosen again by key.
     """
+    keys = keys.expand(scores.shape)
     wide = min(k + 1, scores.shape[1])
-    values, columns = torch.topk(scores, wide, dim=1)
+    values, columns = top(scores, wide)
     if wide == k + 1:
         across = (values[:, k - 1] == values[:, k]) & torch.isfinite(values[:, k])
         rows = across.nonzero().squeeze(1)
         if len(rows):
-            columns[rows, :k] = _choose_by_key(scores[rows], values[rows, :k], columns[rows, :k], keys)
+            chosen = _choose_by_key(scores[rows], values[rows, :k], columns[rows, :k], keys[rows])
+            columns[rows, :k] = chosen
         values, columns = values[:, :k], columns[:, :k]
-    values, columns = sort_ties(values, columns, keys[columns])
+    values, columns = sort_ties(values, columns, keys.gather(1, columns))
     columns = columns.masked_fill(torch.isneginf(values), NO_ITEM)
     missing = k - values.shape[1]
     if missing > 0:
@@ -49,8 +80,7 @@ def _choose_by_key(scores: Tensor, values: Tensor, columns: Tensor, keys: Tensor
     """Return the columns [b, k] with those equal to the last value chosen again, largest key first."""
     k = values.shape[1]
     last = values[:, -1:]
-    equal = torch.where(scores == last, keys.to(scores.device), -1.0)
-    chosen = torch.topk(equal, k, dim=1).indices
+    chosen = torch.topk(torch.where(scores == last, keys, -1.0), k, dim=1).indices
     above = (values > last).sum(dim=1, keepdim=True)
     position = torch.arange(k, device=scores.device) - above
     return torch.where(position < 0, columns, chosen.gather(1, position.clamp(min=0)))
