@@ -41,7 +41,7 @@ def parse_arguments(
             result.switches.add(switches[word])
         elif name in options:
             if not equals and (not rest or rest[0].startswith("-")):
-                raise ConfigError(f"'{name}' needs a value, as in {name}=VALUE")
+                raise ConfigError(f"flag '{name}' needs a value, as in {name}=VALUE")
             result.options[options[name]] = value if equals else rest.pop(0)
         elif word.startswith("-"):
             raise ConfigError(f"unknown flag '{name}'{suggest(name, [*switches, *options])}")

@@ -154,4 +154,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _broken(path: Path, error: Exception) -> DataError:
-    return DataError(f"cannot read '{path}' ({error}); delete '{path.parent}' and run it again")
+    reason = " ".join(str(error).split())
+    return DataError(f"cannot read '{path}' ({reason}); delete '{path.parent}' and run it again")

@@ -85,10 +85,7 @@ def gain_by_group(
             _bars(axis, part, [row for row in rows if row != baseline], groups, colours)
             axis.set_title(f"{block}: over {baseline}", fontsize=9)
         axes[line][0].set_ylabel(f"relative gain, {metric}")
-    handles = {}
-    for axis in axes.flat:
-        handles.update({label: handle for handle, label in zip(*axis.get_legend_handles_labels())})
-    add_legend(figure, handles)
+    add_legend(figure, axes)
     return save_figure(figure, path)
 
 
@@ -163,15 +160,17 @@ def metric_against_degree(
         curves: block -> row -> one ItemHits per seed (averaged over seeds).
     """
     figure, axes = new_figure(1, len(curves), 4.6 * len(curves), 3.6, sharey=True)
+    order = list(dict.fromkeys(row for rows in curves.values() for row in rows))
     for axis, (block, rows) in zip(axes.flat, curves.items()):
         ticks: dict[int, str] = {}
-        for place, (row, seeds) in enumerate(rows.items()):
+        for row, seeds in rows.items():
             bins: dict[tuple[int, int], list[float]] = {}
             for items in seeds:
                 for line in records(recall_by_degree(items)):
                     bins.setdefault((line["low"], line["high"]), []).append(line["recall"])
             at = [low.bit_length() for low, _ in sorted(bins)]  # 0, 1, 2-3, 4-7: one step each
             ticks |= dict(zip(at, (_span(low, high) for low, high in sorted(bins))))
+            place = order.index(row)
             style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
             means = [sum(bins[span]) / len(bins[span]) for span in sorted(bins)]
             axis.plot(at, means, label=row, markersize=4, linewidth=1.2, **style)
@@ -180,8 +179,7 @@ def metric_against_degree(
         axis.set_xlabel("train interactions of the item")
         axis.set_ylim(bottom=0)
     axes[0][0].set_ylabel(f"share of test pairs in the top {k}")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    add_legend(figure, dict(zip(labels, handles)))
+    add_legend(figure, axes)
     return save_figure(figure, path)
 
 

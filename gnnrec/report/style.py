@@ -26,8 +26,12 @@ def new_figure(rows: int, columns: int, width: float, height: float, **options: 
         return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def add_legend(figure: Any, handles: dict[str, Any]) -> None:
-    """Put one legend for all axes below them."""
+def add_legend(figure: Any, axes: Any) -> None:
+    """Put one legend for all axes below them, each label once."""
+    handles: dict[str, Any] = {}
+    for axis in axes.flat:
+        for handle, label in zip(*axis.get_legend_handles_labels()):
+            handles.setdefault(label, handle)
     style: dict[str, Any] = {"ncols": 3, "fontsize": 8, "frameon": False}
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", **style)
 

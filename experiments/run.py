@@ -1,0 +1,89 @@
+"""One run, or with -m every combination of the values given: python experiments/run.py model=lightgcn init=text"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import yaml
+
+from experiments.cli import format_table, parse_arguments, run_main
+from experiments.compose import compose_config, config_groups, expand
+from gnnrec.config import RunConfig
+from gnnrec.run import RunResult, run
+
+SWITCHES = {name: "multirun" for name in ("-m", "--multirun")} | {"--cfg": "cfg"}
+SWITCHES |= {name: "help" for name in ("-h", "--help")}
+GROUPS = ("", "head", "mid", "tail", "cold", "cold_only", "warm_only")
+SHOWN = ("recall@20", "ndcg@20")
+EXAMPLES = """\
+examples:
+  python experiments/run.py dataset=debian model=lightgcn init=text seed=0 train.lr=1e-3
+  python experiments/run.py -m model=popularity,item_knn split=random,cold_items
+  python experiments/run.py model=lightgcn --cfg       print the configuration and stop
+
+A finished run is not run again: its folder below tracking.root (runs/) is read instead.
+"""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run what the command line asks for; see --help."""
+    arguments = parse_arguments(argv, SWITCHES)
+    if "help" in arguments.switches:
+        print(help_text())
+        return
+    jobs = expand(arguments.overrides) if "multirun" in arguments.switches else [arguments.overrides]
+    configs = [RunConfig.from_dict(compose_config(job)) for job in jobs]  # all mistakes before the first run
+    if "cfg" in arguments.switches:
+        for config in configs:
+            print(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+        return
+    results = []
+    for job, config in zip(jobs, configs):
+        if len(jobs) > 1:
+            print(f"[{len(results) + 1}/{len(jobs)}] {' '.join(job)}", flush=True)
+        results.append(run(config))
+        print(result_text(results[-1]), flush=True)
+    if len(jobs) > 1:
+        print(comparison_text(jobs, results))
+
+
+def help_text() -> str:
+    """Return usage, the groups with their options, the keys of the default configuration, and examples."""
+    lines = ["usage: python experiments/run.py [-m] [--cfg] [GROUP=OPTION ...] [KEY=VALUE ...]", ""]
+    lines += ["  -m, --multirun   run every combination of the values given (seed=0,1 model=a,b)"]
+    lines += ["  --cfg            print the resolved configuration and stop", "", "groups:"]
+    for group, options in config_groups().items():
+        lines.append(f"  {group}")
+        width = max(map(len, options), default=0)
+        lines += [f"    {option.ljust(width)}  {comment}".rstrip() for option, comment in options.items()]
+    lines += ["", "keys (of the default options):"]
+    defaults = yaml.safe_dump(compose_config([]), sort_keys=False, allow_unicode=True)
+    return "\n".join([*lines, *(f"  {line}" for line in defaults.splitlines()), "", EXAMPLES])
+
+
+def result_text(result: RunResult) -> str:
+    """Return the short table shown at the end of a run, and where its files are."""
+    rows = []
+    for group in GROUPS:
+        keys = [f"test/{group}/{name}" if group else f"test/{name}" for name in SHOWN]
+        if any(key in result.metrics for key in keys):
+            rows.append([group or "all", *(result.metrics.get(key) for key in keys)])
+    return f"{format_table(['test', *SHOWN], rows)}\n{result.path}"
+
+
+def comparison_text(jobs: Sequence[Sequence[str]], results: Sequence[RunResult]) -> str:
+    """Return one line per run of a sweep."""
+    rows = [
+        [" ".join(job), *(result.metrics.get(f"test/{name}") for name in SHOWN)]
+        for job, result in zip(jobs, results)
+    ]
+    return format_table(["run", *SHOWN], rows)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,192 @@
+"""One paper table from its run directories; what is missing is run: python experiments/table.py table=quickstart"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from experiments.cli import Arguments, format_table, parse_arguments, run_main
+from experiments.spec import TABLES, Job, TableSpec, read_spec, table_jobs
+from gnnrec.errors import ConfigError, DataError, GnnrecError
+from gnnrec.report.captions import group_note, protocol_note, seeds_note
+from gnnrec.report.compare import paired_p_values
+from gnnrec.report.frame import FinishedRun, metrics_frame
+from gnnrec.report.gains import ItemHits, gain_by_group, metric_against_degree
+from gnnrec.report.tables import Block, Table, summarise, to_markdown, write_table
+from gnnrec.run import open_run, run
+
+SWITCHES = {"--dry-run": "dry-run", "--report-only": "report-only", "--check": "check"}
+SWITCHES |= {name: "help" for name in ("-h", "--help")}
+OPTIONS = {"--seeds": "seeds", "--output": "output"}
+MIN_SEEDS = 5
+SHOWN = ("test/recall@20", "test/cold_only/recall@20")
+# Overrides that change where and how a table is computed, but none of its numbers.
+HARMLESS = ("tracking", "device")
+HELP = """\
+usage: python experiments/table.py table=NAME [flags] [KEY=VALUE ...]
+
+  table=NAME        one of: {tables}
+  --seeds 0,1,2     these seeds instead of those of the table
+  --dry-run         say which runs are finished and which would run, and stop
+  --report-only     write the table from finished runs; missing runs are an error
+  --check           compare the written files with the run directories; differences are an error
+  --output FOLDER   where the table goes (results)
+  KEY=VALUE         applied to every run of the table; needs --output if it changes the numbers
+
+Writes NAME.csv, NAME.md, NAME.tex, and the figures NAME_gain_by_group and NAME_metric_by_degree (png, pdf).
+Finished runs are not run again; an interrupted table goes on where it stopped.
+"""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run what is missing of a table and write it; see --help."""
+    arguments = parse_arguments(argv, SWITCHES, OPTIONS)
+    if "help" in arguments.switches:
+        print(HELP.format(tables=", ".join(sorted(file.stem for file in TABLES.glob("*.yaml")))))
+        return
+    spec, extra = _table_name(arguments)
+    seeds = _seeds(arguments, spec)
+    jobs = table_jobs(spec, seeds, extra)
+    output = _output(arguments, extra)
+    finished = {job: open_run(job.config) for job in jobs}
+    missing = [job for job in jobs if not finished[job].finished]
+    if "dry-run" in arguments.switches:
+        print(_plan(jobs, missing))
+        return
+    if missing and {"report-only", "check"} & arguments.switches:
+        raise DataError(
+            f"{len(missing)} of the {len(jobs)} runs of table '{spec.name}' are not finished; "
+            "the same command without --report-only and --check runs them"
+        )
+    _run_missing(jobs, missing)
+    runs = {job: FinishedRun(finished[job].path) for job in jobs}
+    table = build_table(spec, seeds, runs)
+    if "check" in arguments.switches:
+        _check_written(table, output)
+        print(f"{output / spec.name}.csv, .md and .tex are what the run directories give")
+        return
+    paths = write_table(table, output) + draw_figures(spec, runs, output)
+    print(f"\n{to_markdown(table)}")
+    print(f"written: {', '.join(str(path) for path in paths)}")
+
+
+def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Job, FinishedRun]) -> Table:
+    """Return the table of these runs: means over seeds, tests where there are enough seeds, and the caption."""
+    frame = metrics_frame(runs.values(), [job.label for job in runs])
+    cells = summarise(frame)
+    p_values = {}
+    caption = [spec.title, protocol_note(str(frame["protocol"].iloc[0])), seeds_note(seeds)]
+    if len(seeds) >= MIN_SEEDS:
+        grouped: dict[tuple[str, str], list[FinishedRun]] = {}
+        for job, run_ in runs.items():
+            grouped.setdefault((job.block, job.row), []).append(run_)
+        baselines = [row.label for row in spec.rows if row.baseline]
+        p_values = paired_p_values(grouped, baselines, spec.tested)
+        caption.append(
+            "† differs from the best baseline of the column at p < .05 (paired t-test over users averaged over "
+            "seeds, Holm-corrected over the rows)."
+        )
+    blocks = []
+    for block in spec.blocks:
+        first = next(run_ for job, run_ in runs.items() if job.block == block.label)
+        blocks.append(Block(block.label, block.columns, group_note(first)))
+    rows = [row.label for row in spec.rows]
+    return Table(spec.name, " ".join(caption), blocks, rows, cells, p_values)
+
+
+def draw_figures(spec: TableSpec, runs: Mapping[Job, FinishedRun], output: Path) -> list[Path]:
+    """Draw gain by item group and metric against train degree from the run directories; return the paths."""
+    frame = metrics_frame(runs.values(), [job.label for job in runs])
+    weak = [row.label for row in spec.rows if "popularity" in row.label.lower()]
+    paths = gain_by_group(
+        frame, output / f"{spec.name}_gain_by_group", baselines=spec.gain_over, leave_out=weak
+    )
+    curves: dict[str, dict[str, list[ItemHits]]] = {}
+    for job, run_ in runs.items():
+        arrays = run_.per_user("item_degree", "item_relevant", "item_hits@20")
+        items = ItemHits(arrays["item_degree"], arrays["item_relevant"], arrays["item_hits@20"])
+        curves.setdefault(job.block, {}).setdefault(job.row, []).append(items)
+    return paths + metric_against_degree(curves, output / f"{spec.name}_metric_by_degree")
+
+
+def _table_name(arguments: Arguments) -> tuple[TableSpec, list[str]]:
+    names = [word.partition("=")[2] for word in arguments.overrides if word.startswith("table=")]
+    if len(names) != 1:
+        known = ", ".join(sorted(file.stem for file in TABLES.glob("*.yaml")))
+        raise ConfigError(f"name one table, as in table=quickstart (known: {known})")
+    return read_spec(names[0]), [word for word in arguments.overrides if not word.startswith("table=")]
+
+
+def _seeds(arguments: Arguments, spec: TableSpec) -> list[int]:
+    text = arguments.options.get("seeds")
+    if text is None:
+        return list(spec.seeds)
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(
+            f"'--seeds' must be whole numbers with commas, as in 0,1,2 (got '{text}')"
+        ) from error
+    return list(dict.fromkeys(seeds))
+
+
+def _output(arguments: Arguments, extra: Sequence[str]) -> Path:
+    if "output" in arguments.options:
+        return Path(arguments.options["output"])
+    changing = [word for word in extra if word.partition("=")[0].split(".")[0] not in HARMLESS]
+    if changing and not {"dry-run"} & arguments.switches:
+        raise ConfigError(
+            f"'{changing[0]}' changes the numbers of the table: name another folder with --output FOLDER"
+        )
+    return Path("results")
+
+
+def _plan(jobs: Sequence[Job], missing: Sequence[Job]) -> str:
+    rows = [
+        [
+            job.block,
+            job.row,
+            job.seed,
+            "to run" if job in missing else "finished",
+            f"experiments/run.py {' '.join(job.overrides)}",
+        ]
+        for job in jobs
+    ]
+    table = format_table(["block", "row", "seed", "state", "command"], rows)
+    return f"{table}\n{len(jobs) - len(missing)} finished, {len(missing)} to run"
+
+
+def _run_missing(jobs: Sequence[Job], missing: Sequence[Job]) -> None:
+    if len(missing) < len(jobs):
+        print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are finished already", flush=True)
+    for number, job in enumerate(missing, start=1):
+        head = f"[{number}/{len(missing)}] {job.block} · {job.row} · seed {job.seed}"
+        print(head, flush=True)
+        start = time.perf_counter()
+        try:
+            result = run(job.config)
+        except GnnrecError as error:
+            raise type(error)(f"{job.block} · {job.row} · seed {job.seed}: {error}") from error
+        shown = ", ".join(f"{key} {result.metrics[key]:.4f}" for key in SHOWN if key in result.metrics)
+        print(f"      {shown} ({time.perf_counter() - start:.0f} s) {result.path}", flush=True)
+
+
+def _check_written(table: Table, output: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for path in write_table(table, folder):
+            written = output / path.name
+            if not written.exists() or written.read_bytes() != path.read_bytes():
+                state = "differs from" if written.exists() else "is missing beside"
+                raise DataError(
+                    f"'{written}' {state} what the run directories give; write it with --report-only"
+                )
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

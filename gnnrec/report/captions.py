@@ -1,0 +1,50 @@
+"""What must stand next to a number: protocol, seeds, groups with their rule and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gnnrec.report.frame import FinishedRun
+
+ITEM_GROUPS = ("head", "mid", "tail", "cold")
+
+
+def group_note(run: FinishedRun) -> str:
+    """Return one sentence per group of items, and the rule, for the line below one block of a table."""
+    groups: dict[str, Any] = run.result["groups"]
+    counts = []
+    for name in ITEM_GROUPS:
+        facts = groups.get(name)
+        if facts and facts.get("num_items"):
+            counts.append(
+                f"{name} {facts['num_items']:,} items ({facts['num_interactions']:,} train interactions, "
+                f"{facts['num_evaluated_users']:,} evaluated users)"
+            )
+    rules = {groups[name]["definition"] for name in ITEM_GROUPS if name in groups}
+    return "; ".join(counts) + ". " + " ".join(f"{_sentence(rule)}" for rule in sorted(rules))
+
+
+def seeds_note(seeds: Sequence[int]) -> str:
+    """Return what may be concluded from this number of seeds."""
+    if len(seeds) == 1:
+        return f"One seed ({seeds[0]}): no claim rests on it."
+    numbers = ", ".join(map(str, seeds))
+    if len(seeds) < 5:
+        return f"Mean ± standard deviation over {len(seeds)} seeds ({numbers}): too few for a claim (5 are)."
+    return f"Mean ± standard deviation over {len(seeds)} seeds ({numbers})."
+
+
+def protocol_note(protocol: str) -> str:
+    """Return how the numbers were made, and the warning that a legacy protocol carries."""
+    if protocol == "legacy_test_selected":
+        return "Protocol legacy_test_selected: models were SELECTED ON TEST, as in the papers compared with."
+    return (
+        f"Protocol {protocol}: selection on validation only, test scored once, full ranking over all items, "
+        "train and validation items of the user masked."
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith(".") else f"{text}."

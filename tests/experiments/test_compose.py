@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from experiments.compose import compose_config, config_groups, expand
+from gnnrec.errors import ConfigError
+
+FILES = {
+    "run.yaml": "defaults:\n  - model: mf\n  - train: default\n  - _self_\n  - experiment: null\nseed: 0\n",
+    "model/mf.yaml": "# factors, no graph\nname: mf\ndim: 64\n",
+    "model/lightgcn.yaml": "# graph convolution\nname: lightgcn\ndim: 64\nencoder: {layers: 3}\n",
+    "train/default.yaml": "lr: 1e-3\nks: [10, 20]\n",
+    "train/folder.yaml": "path: ???\n",
+    "experiment/fast.yaml": "# @package _global_\ndefaults:\n  - override /model: lightgcn\nseed: 7\n",
+    "experiment/broken.yaml": "# @package _global_\nseed: ${nothing}\n",
+}
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "conf" / name).write_text(text)
+    return tmp_path / "conf"
+
+
+def test_options_and_values_are_composed(conf: Path) -> None:
+    config = compose_config(
+        ["model=lightgcn", "train.lr=0.5", "model.encoder.layers=2", "train.ks=[5]"], conf
+    )
+    assert config == {
+        "model": {"name": "lightgcn", "dim": 64, "encoder": {"layers": 2}},
+        "train": {"lr": 0.5, "ks": [5]},
+        "seed": 0,
+    }
+    assert compose_config([], conf)["train"]["lr"] == 1e-3
+
+
+def test_an_experiment_overrides_and_can_be_overridden(conf: Path) -> None:
+    assert compose_config(["experiment=fast"], conf)["seed"] == 7
+    config = compose_config(["experiment=fast", "seed=1"], conf)
+    assert (config["model"]["name"], config["seed"]) == ("lightgcn", 1)
+
+
+def test_plus_adds_a_key(conf: Path) -> None:
+    assert compose_config(["+model.p=0.5"], conf)["model"]["p"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "model=lightgnc",
+            "unknown option 'lightgnc' for 'model', did you mean 'lightgcn'? (known: lightgcn, mf)",
+        ),
+        ("modle=mf", "unknown key 'modle', did you mean 'model'?"),
+        ("train.lrr=1", "unknown key 'train.lrr', did you mean 'train.lr'? (known: train.ks, train.lr)"),
+        ("trian.lr=1", "unknown key 'trian', did you mean 'train'?"),
+        ("model.dim.x=1", "unknown key 'model.dim.x': 'model.dim' has no keys below it"),
+        ("seed", "cannot read 'seed': write key=value"),
+        ("seed=[1", "cannot read 'seed=[1'"),
+        ("seed=0,1", "'seed=0,1' gives several values: add -m"),
+        ("model=mf,lightgcn", "gives several values: add -m"),
+        ("train=folder", "'train.path' has no value: give train.path=VALUE"),
+        ("experiment=broken", "nothing"),
+        ("~train.lrr", "unknown key 'train.lrr'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(conf: Path, override: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_config([override], conf)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_of_an_option_chosen_in_the_same_line_is_known(conf: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown key"):
+        compose_config(["model.encoder.layers=1"], conf)
+    assert (
+        compose_config(["model.encoder.layers=1", "model=lightgcn"], conf)["model"]["encoder"]["layers"] == 1
+    )
+
+
+def test_expand_is_the_product_in_the_order_given() -> None:
+    assert expand(["model=a,b", "train.lr=1e-3", "seed=range(2)"]) == [
+        ["model=a", "train.lr=1e-3", "seed=0"],
+        ["model=a", "train.lr=1e-3", "seed=1"],
+        ["model=b", "train.lr=1e-3", "seed=0"],
+        ["model=b", "train.lr=1e-3", "seed=1"],
+    ]
+    assert expand([]) == [[]]
+    assert expand(["ks=[1,2]", "name='a,b'"]) == [["ks=[1,2]", "name='a,b'"]]
+    with pytest.raises(ConfigError, match="no list of values"):
+        expand(["lr=interval(0,1)"])
+
+
+def test_groups_are_told_with_their_first_comment(conf: Path) -> None:
+    assert config_groups(conf)["model"] == {"lightgcn": "graph convolution", "mf": "factors, no graph"}
+
+
+def test_nothing_is_written_beside(conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    compose_config(["model=lightgcn"], conf)
+    assert os.listdir(folder) == []
