@@ -75,8 +75,8 @@ def gain_by_group(
     over the users with a test item in it.
     """
     blocks = list(dict.fromkeys(frame["block"]))
-    rows = [row for row in dict.fromkeys(frame["row"]) if row not in leave_out]
-    colours = {row: COLOURS[place % len(COLOURS)] for place, row in enumerate(rows)}
+    colours = {row: COLOURS[place % len(COLOURS)] for place, row in enumerate(dict.fromkeys(frame["row"]))}
+    rows = [row for row in colours if row not in leave_out]
     figure, axes = new_figure(len(baselines), len(blocks), 4.6 * len(blocks), 2.7 * len(baselines) + 0.5)
     for line, baseline in enumerate(baselines):
         gains = relative_gains(frame, baseline, metric, groups)
@@ -118,6 +118,8 @@ def _bars(
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:+.0%}")
     axis.axhline(0, color="black", linewidth=0.8)
     axis.margins(y=0.15)
+    if any((gain.ratio or 0) > CAP for gain in gains.values()):
+        axis.set_ylim(top=CAP * 1.4)  # room for what is printed above the bars that are cut
 
 
 @dataclass(frozen=True)
