@@ -15,6 +15,8 @@ from gnnrec.errors import DataError, suggest
 from gnnrec.files import data_home
 
 if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
     from gnnrec.data.splits import Split
 
 BUNDLED = ("debian",)
@@ -87,6 +89,26 @@ class Dataset:
                 digest.update(f"\x1d{column}\x1e".encode())
                 digest.update("\x1f".join(as_text(table[column])).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Return counts, density, skew, time span, text coverage and what the card states (see
+        gnnrec.data.card).
+        """
+        from gnnrec.data.card import describe
+
+        return describe(self)
+
+    def to_hetero_data(self, interactions: Interactions | None = None) -> HeteroData:
+        """Return a PyG HeteroData (see gnnrec.data.convert)."""
+        from gnnrec.data.convert import to_hetero_data
+
+        return to_hetero_data(self, interactions)
+
+    def to_networkx(self, interactions: Interactions | None = None) -> Any:
+        """Return a networkx Graph (see gnnrec.data.convert)."""
+        from gnnrec.data.convert import to_networkx
+
+        return to_networkx(self, interactions)
 
     def with_interactions(
         self,

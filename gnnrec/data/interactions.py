@@ -117,10 +117,18 @@ class Interactions:
         keys = self.pair_keys()
         if strictly_increasing(keys):
             return None
+        order = np.argsort(keys)
         if self.unique:
-            return np.argsort(keys)
-        columns = [column for column in (self.rating, self.timestamp, keys) if column is not None]
-        return np.lexsort(columns)
+            return order
+        # only the rows of repeated pairs need the slower sort by time and rating as well
+        keys = keys[order]
+        repeated = np.zeros(len(keys), dtype=bool)
+        np.equal(keys[1:], keys[:-1], out=repeated[1:])
+        repeated[:-1] |= repeated[1:]
+        rows = order[repeated]
+        columns = [column[rows] for column in (self.rating, self.timestamp) if column is not None]
+        order[repeated] = rows[np.lexsort([*columns, keys[repeated]])]
+        return order
 
     def canonical(self) -> Interactions:
         """Return the same interactions by user, then item: what every random draw starts from."""

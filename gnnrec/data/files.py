@@ -1,0 +1,199 @@
+"""Reading other people's text files: encodings, gzip and broken lines told by file and line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from ast import literal_eval
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pc
+from tqdm import tqdm
+
+from gnnrec.errors import DataError
+
+_BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_TRUNCATED = "the gzip file is cut off; fetch it again"
+
+
+def find_file(folder: str | Path, *names: str) -> Path:
+    """Return the first of `names` that is in `folder`, also with .gz behind it; a DataError lists what is
+    there.
+    """
+    found = find_optional(folder, *names)
+    if found is None:
+        here = sorted(entry.name for entry in Path(folder).iterdir())[:12] if Path(folder).is_dir() else []
+        raise DataError(f"'{folder}' has no {' or '.join(names)} (it has: {', '.join(here) or 'nothing'})")
+    return found
+
+
+def find_optional(folder: str | Path, *names: str) -> Path | None:
+    """Return the first of `names` that is in `folder`, also with .gz behind it, or None."""
+    for name in names:
+        for candidate in (name, f"{name}.gz"):
+            if (Path(folder) / candidate).is_file():
+                return Path(folder) / candidate
+    return None
+
+
+def read_lines(
+    path: str | Path, encoding: str = "utf-8", progress: bool = False
+) -> Iterator[tuple[int, str]]:
+    """Yield the number (from 1) and text of each line of a plain or gzipped file, without CR, LF and BOM.
+
+    Memory stays bounded by the longest line. Raises DataError with the line number for bytes that are not of
+    the encoding, and for a gzip file that ends too early.
+    """
+    path = Path(path)
+    number = 0
+    try:
+        with (
+            path.open("rb") as raw,
+            tqdm(
+                total=path.stat().st_size,
+                unit="B",
+                unit_scale=True,
+                desc=path.name,
+                disable=None if progress else True,
+            ) as bar,
+        ):
+            head = raw.peek(4)[:4]
+            zipped = head[:2] == b"\x1f\x8b"
+            if not zipped:
+                _check_bom(head, encoding, path)
+            stream = gzip.GzipFile(fileobj=raw) if zipped else raw
+            for number, line in enumerate(stream, start=1):
+                if number == 1 and line.startswith(b"\xef\xbb\xbf"):
+                    line = line[3:]
+                yield number, line.decode(encoding).rstrip("\r\n")
+                if number % 50_000 == 0:
+                    bar.update(raw.tell() - bar.n)
+    except UnicodeDecodeError as error:
+        raise _encoding_error(path, number, encoding, error) from error
+    except EOFError as error:
+        raise DataError(f"'{path}' after line {number}: {_TRUNCATED}") from error
+    except (OSError, zlib.error) as error:
+        raise DataError(f"cannot read '{path}' after line {number}: {error}") from error
+
+
+def _check_bom(head: bytes, encoding: str, path: Path) -> None:
+    for mark, name in _BOMS:
+        if head.startswith(mark) and not encoding.lower().replace("_", "-").startswith(name):
+            raise DataError(f"'{path}' begins with the mark of {name}; convert it to UTF-8 first")
+
+
+def _encoding_error(path: Path, line: int, encoding: str, error: UnicodeDecodeError) -> DataError:
+    return DataError(
+        f"'{path}' line {line + 1 if line == 0 else line}: byte {error.object[error.start]:#04x} is not "
+        f"{encoding}; "
+        "pass the encoding of the file, e.g. encoding='latin-1'"
+    )
+
+
+def read_table(
+    path: str | Path,
+    separator: str,
+    names: list[str] | None = None,
+    types: dict[str, pa.DataType] | None = None,
+    encoding: str = "utf-8",
+    quote: bool = False,
+    columns: list[str] | None = None,
+) -> pa.Table:
+    """Return a separated text file (plain or gzipped) as a table, by a parser that uses all processors.
+
+    Args:
+        separator: one character, or several (as '::' of MovieLens).
+        names: the column names; None takes them from the first line.
+        types: types of columns; others are inferred.
+        quote: whether fields may be in double quotes.
+        columns: the columns to keep.
+
+    Raises DataError with file, and line or column, for bad rows, bad values, bad bytes and cut-off files.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"there is no file '{path}'")
+    if path.stat().st_size == 0:
+        raise DataError(f"'{path}' is empty")
+    try:
+        with path.open("rb") as raw:
+            head = raw.read(4)
+        _check_bom(head, encoding, path)
+        source: Any = pa.input_stream(str(path))
+        if len(separator) > 1:
+            with source as stream:
+                source = pa.BufferReader(stream.read().replace(separator.encode(), b"\x1f"))
+        return pc.read_csv(
+            source,
+            read_options=pc.ReadOptions(column_names=names, encoding=encoding, block_size=1 << 22),
+            parse_options=pc.ParseOptions(
+                delimiter=separator if len(separator) == 1 else "\x1f",
+                quote_char='"' if quote else False,
+                newlines_in_values=quote,
+            ),
+            convert_options=pc.ConvertOptions(
+                column_types=types or {},
+                include_columns=columns or [],
+                null_values=["", "NA", "NaN", "nan", "NULL"],
+            ),
+        )
+    except pa.ArrowKeyError as error:
+        raise _column_error(path, separator, columns or [], encoding) from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        _find_bad_line(path, encoding)
+        reason = " ".join(str(error).split())
+        if "runcated" in reason or "nexpected end" in reason:
+            reason = _TRUNCATED
+        raise DataError(f"cannot read '{path}': {reason}") from error
+
+
+def _column_error(path: Path, separator: str, columns: list[str], encoding: str) -> DataError:
+    _, first = next(read_lines(path, encoding))
+    known = [name.strip('"') for name in first.split(separator)]
+    missing = [name for name in columns if name not in known]
+    return DataError(
+        f"'{path}' has no column {', '.join(map(repr, missing))} (its columns: {', '.join(known)})"
+    )
+
+
+def _find_bad_line(path: Path, encoding: str) -> None:
+    """Raise the DataError that names the line, where the fault is in bytes that are not of the encoding."""
+    for _ in read_lines(path, encoding):
+        pass
+
+
+def read_json_lines(path: str | Path, encoding: str = "utf-8") -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and object of each line of JSON (or of Python literals, as some old dumps hold them).
+
+    Literals are parsed, never executed. Raises DataError with the line number for anything else.
+    """
+    for number, line in read_lines(path, encoding, progress=True):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            value = _literal(line, path, number, error)
+        if not isinstance(value, dict):
+            raise DataError(f"'{path}' line {number}: expected an object (got {type(value).__name__})")
+        yield number, value
+
+
+def _literal(line: str, path: str | Path, number: int, error: json.JSONDecodeError) -> Any:
+    try:
+        return literal_eval(line)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise DataError(f"'{path}' line {number}: not JSON ({error.msg} at column {error.colno})") from error
+
+
+def field_of(record: dict[str, Any], names: tuple[str, ...], path: str | Path, number: int) -> Any:
+    """Return the first of the named fields that the record has, or raise a DataError with file and line."""
+    for name in names:
+        if name in record and record[name] is not None:
+            return record[name]
+    known = ", ".join(sorted(record))
+    raise DataError(f"'{path}' line {number}: no field {' or '.join(map(repr, names))} (it has: {known})")

@@ -1,0 +1,114 @@
+"""RecBole atomic files: NAME.inter, .item, .user, .kg and .link, tab-separated with typed headers.
+
+Format: https://recbole.io/docs/user_guide/data/atomic_files.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from gnnrec.data.build import build_dataset, encode
+from gnnrec.data.dataset import Dataset
+from gnnrec.data.files import read_lines, read_table
+from gnnrec.errors import DataError
+
+_TYPES = {
+    "token": pa.string(),
+    "token_seq": pa.string(),
+    "float": pa.float64(),
+    "float_seq": pa.string(),
+}
+_PARTS = {"train": 0, "valid": 1, "test": 2}
+
+
+def read_recbole(folder: str | Path, name: str | None = None, all_items: bool = True) -> Dataset:
+    """Return a data set in RecBole's atomic files; `name` defaults to the name of the folder.
+
+    Columns keep their names without the type; of .inter, the columns user_id, item_id, rating and timestamp
+    are taken. NAME.train.inter, .valid.inter and .test.inter become the published split. .kg becomes the
+    table `kg` (head, relation, tail), .link the item column `kg_entity`. A `text` column is taken as it is.
+    """
+    folder = Path(folder)
+    name = name or folder.name
+    table, published = _interactions(folder, name)
+    items = _optional(folder / f"{name}.item")
+    users = _optional(folder / f"{name}.user")
+    tables = {}
+    links = _optional(folder / f"{name}.link")
+    if links is not None:
+        items = _with_links(items, links, table)
+    triples = _optional(folder / f"{name}.kg")
+    if triples is not None:
+        renamed = {"head_id": "head", "relation_id": "relation", "tail_id": "tail"}
+        tables["kg"] = triples.rename(columns=renamed)[list(renamed.values())]
+    has = table.column_names
+    return build_dataset(
+        name,
+        encode(table["user_id"], f"'{folder}': user_id"),
+        encode(table["item_id"], f"'{folder}': item_id"),
+        source=f"{folder}/{name}.inter",
+        rating=table["rating"].to_numpy() if "rating" in has else None,
+        timestamp=table["timestamp"].to_numpy() if "timestamp" in has else None,
+        published=published,
+        users=users,
+        items=items,
+        tables=tables,
+        card={"source": "RecBole atomic files"},
+        all_items=all_items,
+    )
+
+
+def _interactions(folder: Path, name: str) -> tuple[pa.Table, np.ndarray | None]:
+    whole = folder / f"{name}.inter"
+    if whole.is_file():
+        return read_atomic(whole), None
+    found = {part: folder / f"{name}.{part}.inter" for part in _PARTS}
+    if not (found["train"].is_file() and found["test"].is_file()):
+        here = ", ".join(sorted(entry.name for entry in folder.glob("*.inter"))) or "no .inter file"
+        raise DataError(
+            f"'{folder}' has no {name}.inter (it has: {here}); pass name=NAME if the files are called "
+            f"otherwise"
+        )
+    tables, codes = [], []
+    for part, path in found.items():
+        if path.is_file():
+            tables.append(read_atomic(path))
+            codes.append(np.full(len(tables[-1]), _PARTS[part], dtype=np.int8))
+    return pa.concat_tables(tables), np.concatenate(codes)
+
+
+def read_atomic(path: Path) -> pa.Table:
+    """Return one atomic file; the header gives name:type for each column."""
+    _, header = next(read_lines(path), (0, ""))
+    names, types = [], {}
+    for field in header.split("\t"):
+        column, _, kind = field.partition(":")
+        if kind not in _TYPES:
+            raise DataError(
+                f"'{path}' line 1: column '{field}' must be name:type with a type of {', '.join(_TYPES)}"
+            )
+        names.append(column)
+        types[field] = _TYPES[kind]
+    table = read_table(path, "\t", types=types)
+    needed = {".inter": ("user_id", "item_id"), ".item": ("item_id",), ".user": ("user_id",)}.get(
+        path.suffix, ()
+    )
+    for column in needed:
+        if column not in names:
+            raise DataError(f"'{path}' has no column '{column}' (its columns: {', '.join(names)})")
+    return table.rename_columns(names)
+
+
+def _optional(path: Path) -> pd.DataFrame | None:
+    return read_atomic(path).to_pandas() if path.is_file() else None
+
+
+def _with_links(items: pd.DataFrame | None, links: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
+    if items is None:
+        items = pd.DataFrame({"item_id": sorted(set(table["item_id"].to_pylist()))})
+    entity = dict(zip(links["item_id"].tolist(), links["entity_id"].tolist()))
+    return items.assign(kg_entity=[entity.get(name) for name in items["item_id"].tolist()])

@@ -1,0 +1,1 @@
+"""Writers of other projects' file formats, so that they can be run on exactly our split."""

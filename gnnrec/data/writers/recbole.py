@@ -1,0 +1,88 @@
+"""RecBole atomic files of a data set or of one split of it.
+
+Format: https://recbole.io/docs/user_guide/data/atomic_files.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pc
+
+from gnnrec.data.dataset import Dataset, as_text
+from gnnrec.data.interactions import Interactions
+from gnnrec.data.splits.base import Split
+from gnnrec.files import whole_file
+
+
+def write_recbole(
+    dataset: Dataset, folder: str | Path, split: Split | None = None, name: str | None = None
+) -> Path:
+    """Write NAME.inter, .item, .user, and .kg and .link where there is a knowledge graph; return the folder.
+
+    With `split`, interactions go to NAME.train.inter, .valid.inter and .test.inter, which RecBole reads with
+    `benchmark_filename: [train, valid, test]`. Numeric columns become float, `text` and `title` token_seq,
+    other columns token. The format knows no quoting: tabs and line ends inside text become blanks.
+    """
+    folder = Path(folder)
+    name = name or folder.name
+    users, items = as_text(dataset.users["user_id"]), as_text(dataset.items["item_id"])
+    if split is None:
+        parts = {f"{name}.inter": dataset.interactions}
+    else:
+        parts = {
+            f"{name}.{key}.inter": part
+            for key, part in (("train", split.train), ("valid", split.validation), ("test", split.test))
+        }
+    for file, part in parts.items():
+        _write(_interaction_frame(part, users, items), folder / file)
+    _write(_typed(dataset.users, "user_id"), folder / f"{name}.user")
+    linked = "kg_entity" in dataset.items.columns
+    attributes = dataset.items.drop(columns="kg_entity") if linked else dataset.items
+    _write(_typed(attributes, "item_id"), folder / f"{name}.item")
+    if linked:
+        has = dataset.items["kg_entity"].notna()
+        links = {"item_id:token": items[has], "entity_id:token": as_text(dataset.items["kg_entity"])[has]}
+        _write(pd.DataFrame(links), folder / f"{name}.link")
+    if "kg" in dataset.tables:
+        triples = dataset.tables["kg"].set_axis(
+            ["head_id:token", "relation_id:token", "tail_id:token"], axis=1
+        )
+        _write(pd.DataFrame({column: as_text(triples[column]) for column in triples}), folder / f"{name}.kg")
+    return folder
+
+
+def _interaction_frame(part: Interactions, users: pd.Series, items: pd.Series) -> pd.DataFrame:
+    frame = {
+        "user_id:token": users.to_numpy()[part.user],
+        "item_id:token": items.to_numpy()[part.item],
+    }
+    if part.rating is not None:
+        frame["rating:float"] = part.rating
+    if part.timestamp is not None:
+        frame["timestamp:float"] = part.timestamp
+    return pd.DataFrame(frame)
+
+
+def _typed(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    columns = {f"{key}:token": as_text(table[key])}
+    for column in table.columns:
+        values = pd.Series(table[column])
+        if column == key:
+            continue
+        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+            columns[f"{column}:float"] = values
+        else:
+            kind = "token_seq" if column in ("text", "title") else "token"
+            columns[f"{column}:{kind}"] = as_text(values).str.replace(r"[\t\r\n]+", " ", regex=True)
+    return pd.DataFrame(columns)
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    options = pc.WriteOptions(delimiter="\t", quoting_style="none", include_header=False)
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
+        stream.write(("\t".join(frame.columns) + "\n").encode())
+        if len(frame):
+            pc.write_csv(pa.Table.from_pandas(frame, preserve_index=False), stream, options)
