@@ -29,7 +29,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         key: str,
         metrics: Mapping[str, Any],
         per_user: Mapping[str, np.ndarray] | None = None,
-        protocol: str = "sealed",
+        protocol: str = "honest",
     ) -> FinishedRun:
         with RunDir(tmp_path / "runs", key) as run_dir:
             run_dir.write_config({"model": {"name": key}, "seed": 0})

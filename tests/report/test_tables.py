@@ -20,7 +20,7 @@ from gnnrec.report.tables import (
 )
 
 
-def _frame(make_run, values: dict[tuple[str, int], float], protocol: str = "sealed") -> pd.DataFrame:
+def _frame(make_run, values: dict[tuple[str, int], float], protocol: str = "honest") -> pd.DataFrame:
     runs, labels = [], []
     for (row, seed), value in values.items():
         runs.append(

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gnnrec.run import RunResult
+
+from experiments import table
+from experiments.cli import run_main
+from experiments.spec import read_spec, table_jobs
+from gnnrec.config import RunConfig
+from gnnrec.errors import ConfigError, DataError
+from gnnrec.report.frame import FinishedRun
+from gnnrec.tracking import RunDir
+
+METRICS = [
+    "recall@20", "ndcg@20", "head/recall@20", "mid/recall@20", "tail/recall@20", "cold/recall@20",
+    "cold_only/recall@20", "warm_only/recall@20", "warm/recall@20", "user_q1/recall@20", "coverage@20",
+]  # fmt: skip
+GROUPS = {
+    name: {
+        "definition": "thirds",
+        "thresholds": {},
+        "num_items": 3,
+        "num_interactions": 9,
+        "num_evaluated_users": 5,
+    }
+    for name in ("head", "mid", "tail", "cold")
+}
+
+
+def _run_dir(config: RunConfig) -> RunDir:
+    return RunDir(config.tracking.root, config.key("data"))
+
+
+class Runner:
+    """In the place of gnnrec.run.run: writes a small run directory and counts what it was asked for."""
+
+    def __init__(self) -> None:
+        self.configs: list[RunConfig] = []
+        self.fail_at = -1
+
+    def __call__(self, config: RunConfig, **_: object) -> RunResult:
+        if len(self.configs) == self.fail_at:
+            raise KeyboardInterrupt
+        self.configs.append(config)
+        run_dir = _run_dir(config)
+        generator = np.random.default_rng(int(hashlib.sha256(run_dir.key.encode()).hexdigest()[:8], 16))
+        metrics = {f"test/{name}": round(float(generator.uniform(0.1, 1)), 6) for name in METRICS}
+        users = {f"test/{name}": generator.uniform(size=30) for name in METRICS}
+        items = {name: generator.integers(1, 9, 12) for name in ("item_degree", "item_relevant")}
+        with run_dir:
+            run_dir.write_config(config.to_dict())
+            run_dir.write_per_user(
+                {"users": np.arange(30), **users, **items, "item_hits@20": items["item_relevant"] // 2}
+            )
+            run_dir.write_result(
+                {"key": run_dir.key, "protocol": config.protocol, "metrics": metrics, "groups": GROUPS}
+            )
+            run_dir.finish()
+        return _result(run_dir, metrics)
+
+
+def _result(run_dir: RunDir, metrics: dict[str, float]) -> RunResult:
+    result = object.__new__(RunResult)
+    object.__setattr__(result, "path", run_dir.path)
+    object.__setattr__(result, "metrics", metrics)
+    return result
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
+    runner = Runner()
+    monkeypatch.setattr(table, "run", runner)
+    monkeypatch.setattr(table, "open_run", _run_dir)
+    monkeypatch.chdir(tmp_path)
+    return runner
+
+
+def _table(*words: str) -> int:
+    return run_main(table.main, ["table=quickstart", *words])
+
+
+def test_the_quickstart_is_twelve_different_runs() -> None:
+    spec = read_spec("quickstart")
+    jobs = table_jobs(spec, spec.seeds)
+    assert len(jobs) == 12
+    assert len({job.config.key("data") for job in jobs}) == 12
+    assert {job.config.dataset.name for job in jobs} == {"debian"}
+    assert {job.config.split.name for job in jobs} == {"random", "cold_item"}
+    assert len({(job.block, job.row, job.seed) for job in jobs}) == 12
+
+
+def test_a_table_is_run_once_and_written(
+    runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _table() == 0
+    assert len(runner.configs) == 12
+    assert "[12/12] cold-item split" in capsys.readouterr().out
+    names = sorted(path.name for path in (tmp_path / "results").iterdir())
+    figures = [
+        f"quickstart_{name}.{end}" for name in ("gain_by_group", "metric_by_degree") for end in ("pdf", "png")
+    ]
+    assert names == sorted(["quickstart.csv", "quickstart.md", "quickstart.tex", *figures])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "runs"]
+    before = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
+    assert _table() == 0
+    assert len(runner.configs) == 12  # finished runs are not run again
+    assert {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()} == before
+
+
+def test_the_numbers_are_those_of_the_run_directories(runner: Runner, tmp_path: Path) -> None:
+    assert _table() == 0
+    with (tmp_path / "results" / "quickstart.csv").open() as file:
+        rows = {(row["block"], row["row"], row["metric"]): row for row in csv.DictReader(file)}
+    spec = read_spec("quickstart")
+    for job in table_jobs(spec, spec.seeds):
+        result = FinishedRun(_run_dir(job.config).path).result["metrics"]
+        for block in spec.blocks:
+            for column in block.columns if block.label == job.block else ():
+                row = rows[job.block, job.row, column.metric]
+                assert float(row["mean"]) == pytest.approx(result[column.metric], abs=1e-6)
+                assert row["num_seeds"] == "1"
+    text = (tmp_path / "results" / "quickstart.md").read_text()
+    assert "no claim rests on it" in text
+    assert "head 3 items (9 train interactions, 5 evaluated users)" in text
+    assert "honest" in text
+
+
+def test_an_interrupted_table_goes_on_where_it_stopped(runner: Runner, tmp_path: Path) -> None:
+    runner.fail_at = 5
+    assert _table() == 130
+    assert not (tmp_path / "results").exists()
+    runner.fail_at = -1
+    assert _table() == 0
+    assert len(runner.configs) == 12
+
+
+def test_dry_run_and_report_only(runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _table("--dry-run") == 0
+    assert "0 finished, 12 to run" in capsys.readouterr().out
+    assert _table("--report-only") == 2
+    assert "12 of the 12 runs of table 'quickstart' are not finished" in capsys.readouterr().err
+    assert runner.configs == []
+    assert list(tmp_path.iterdir()) == []
+    assert _table() == 0
+    assert _table("--dry-run") == 0
+    assert "12 finished, 0 to run" in capsys.readouterr().out
+    (tmp_path / "results" / "quickstart.md").unlink()
+    assert _table("--report-only") == 0
+    assert (tmp_path / "results" / "quickstart.md").exists()
+
+
+def test_check_sees_a_changed_number(
+    runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _table() == 0
+    assert _table("--check") == 0
+    path = tmp_path / "results" / "quickstart.md"
+    kept = path.read_text()
+    path.write_text(re.sub(r"\.(\d)", ".9", kept, count=1))
+    assert _table("--check") == 2
+    assert "quickstart.md' differs from" in capsys.readouterr().err
+    path.unlink()
+    assert _table("--check") == 2
+    assert "is missing" in capsys.readouterr().err
+
+
+def test_several_seeds_give_spread_and_five_give_tests(runner: Runner, tmp_path: Path) -> None:
+    assert _table("--seeds", "0,1") == 0
+    text = (tmp_path / "results" / "quickstart.md").read_text()
+    assert "too few for a claim" in text
+    assert " ± ." in text
+    assert "†" not in text
+    assert _table("--seeds=0,1,2,3,4", "--output", "five") == 0
+    assert len(runner.configs) == 60  # seeds 0 and 1 were there
+    with (tmp_path / "five" / "quickstart.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    tested = [row for row in rows if row["p_holm"]]
+    assert {row["row"] for row in tested} == {
+        row.label for row in read_spec("quickstart").rows if not row.baseline
+    }
+    assert all(0 <= float(row["p_holm"]) <= 1 for row in tested)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["table=quikstart"], "unknown table 'quikstart', did you mean 'quickstart'?"),
+        ([], "name one table, as in table=quickstart"),
+        (["table=quickstart", "--seeds", "a"], "'--seeds' must be whole numbers"),
+        (["table=quickstart", "train.lr=1"], "'train.lr=1' changes the numbers of the table"),
+        (["table=quickstart", "--output=x", "train.lrr=1"], "unknown key 'train.lrr'"),
+        (["table=quickstart", "--report"], "unknown flag '--report', did you mean '--report-only'?"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    runner: Runner, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(table.main, words) == 2
+    captured = capsys.readouterr().err
+    assert told in captured
+    assert captured.count("\n") == 1
+
+
+def test_an_error_says_which_run_it_was(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(config: RunConfig) -> None:
+        raise DataError("no such model")
+
+    monkeypatch.setattr(table, "run", fail)
+    assert _table() == 2
+    assert "error: random split · popularity · seed 0: no such model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("title: x\nblocks: []\nrowz: []", "unknown key 'rowz'"),
+        ("title: x\nblocks: []", "lacks the key 'rows'"),
+        ("- a", "expected keys and values"),
+        ("title: [", "no valid YAML"),
+        ("title: x\nblocks: [{label: a}]\nrows: []", "lacks the key 'columns'"),
+        ("title: x\nblocks: []\nrows: [{label: a}]\ngain_over: [b]", "unknown row 'b' in 'gain_over'"),
+    ],
+)
+def test_a_wrong_table_file_is_told(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "t.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_spec("t", tmp_path)
+    assert told in str(caught.value)
