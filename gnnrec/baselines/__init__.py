@@ -1,0 +1,9 @@
+"""Baselines with the scoring face of the graph models and no gradient training.
+
+Each is a class: `Class(**hyperparameters).fit(train, item_vectors, user_vectors)` returns a scorer.
+"""
+
+from gnnrec.baselines.knn import ContentKNN, ItemKNN
+from gnnrec.baselines.popularity import Popularity
+
+__all__ = ["ContentKNN", "ItemKNN", "Popularity"]

@@ -1,0 +1,254 @@
+"""The typed configuration of one run: strict about keys and types, and the source of a run's identity."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from gnnrec.errors import ConfigError, check_choice, check_range, suggest
+from gnnrec.features import InitConfig
+from gnnrec.text import TextConfig
+from gnnrec.tracking import TrackingConfig
+from gnnrec.training import TrainConfig
+
+PROTOCOLS = ("honest", "legacy_test_selected")
+TARGET = "_target_"
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which data: the name of a bundled data set or one below the data home, or the path of a folder."""
+
+    name: str = "debian"
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How it is split: a name of `gnnrec.data.splits.make_split`, the split's own seed, and its options."""
+
+    name: str = "random"
+    seed: int = 0
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is trained: either `baseline`, or a composition of encoder, objective and augmentations.
+
+    Args:
+        name: label of tables and dashboards.
+        baseline: class path and arguments of a class with fit(train, item_vectors, user_vectors).
+        needs_text: whether the baseline is given text vectors.
+        encoder: class path and arguments of a function of a View; `dim` is filled in from init.dim.
+        objective: name -> {weight, term: class path and arguments}.
+        augmentations: class paths and arguments, applied to the main view of every step.
+        score: `dot` or `cosine`.
+    """
+
+    name: str = "lightgcn"
+    baseline: dict[str, Any] | None = None
+    needs_text: bool = False
+    encoder: dict[str, Any] | None = None
+    objective: dict[str, Any] = field(default_factory=dict)
+    augmentations: tuple[Any, ...] = ()
+    score: str = "dot"
+
+    def __post_init__(self) -> None:
+        if (self.baseline is None) == (self.encoder is None):
+            raise ConfigError("'model' must have exactly one of 'baseline' and 'encoder'")
+        if self.encoder is not None and not self.objective:
+            raise ConfigError("'model.objective' must have at least one term (got none)")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """What is measured.
+
+    Args:
+        ks: cutoffs. metrics: per-user metrics. seed: of the order of equal scores.
+        item_rule, head, tail: the item groups (see gnnrec.data.groups.item_groups); None takes the rule's own.
+        num_user_groups: quantiles of user activity.
+        refit: train again on train + validation for the chosen number of epochs before the test.
+    """
+
+    ks: tuple[int, ...] = (10, 20, 50)
+    metrics: tuple[str, ...] = ("recall", "ndcg", "precision", "hitrate", "mrr")
+    seed: int = 0
+    item_rule: str = "quantile"
+    head: float | None = None
+    tail: float | None = None
+    num_user_groups: int = 4
+    refit: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("num_user_groups", self.num_user_groups, "eval", low=1)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's numbers, and where it runs and is kept (`device`, `tracking`)."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    model: ModelConfig = field(
+        default_factory=lambda: ModelConfig(baseline={TARGET: "gnnrec.baselines.Popularity"})
+    )
+    train: TrainConfig = field(default_factory=TrainConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    seed: int = 0
+    device: str = "cpu"
+    protocol: str = "honest"
+
+    def __post_init__(self) -> None:
+        check_choice("protocol", self.protocol, PROTOCOLS, "run")
+        if self.protocol != "honest" and self.eval.refit:
+            raise ConfigError(
+                "'eval.refit' needs protocol=honest: a legacy run has no validation part to add"
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
+        """Read a configuration from nested dictionaries; unknown keys and wrong types are ConfigErrors."""
+        config = _read(cls, values, "")
+        config.build_model_parts()
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested dictionaries and lists, from which `from_dict` gives an equal configuration."""
+        return _plain(self)
+
+    def key(self, data_fingerprint: str) -> str:
+        """Return the run's identity: a hash of all that decides its numbers and of the data, 16 hex digits."""
+        values = self.to_dict()
+        values.pop("tracking")
+        values.pop("device")
+        values["text"].pop("device")
+        values["text"].pop("batch_tokens")
+        if self.model.baseline is not None:
+            values.pop("train")
+            values.pop("init")
+        text = json.dumps([values, data_fingerprint], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def build_model_parts(self) -> None:
+        """Build everything that `model` names once, so that a mistake is told before any work is done."""
+        model = self.model
+        if model.baseline is not None:
+            build(model.baseline, "model.baseline")
+        if model.encoder is not None:
+            build(model.encoder, "model.encoder", dim=self.init.dim)
+        for index, part in enumerate(model.augmentations):
+            build(part, f"model.augmentations[{index}]")
+        for name, part in model.objective.items():
+            if not isinstance(part, Mapping) or not {"term"} <= set(part) <= {"term", "weight"}:
+                raise ConfigError(
+                    f"'model.objective.{name}' must have the keys 'term' and 'weight' (got {part!r})"
+                )
+            build(part["term"], f"model.objective.{name}.term")
+
+
+def build(spec: Any, where: str, **extra: Any) -> Any:
+    """Build the object that a dictionary names: {"_target_": "package.Class", argument: value, ...}.
+
+    Dictionaries with a `_target_`, also inside lists, are built first. `extra` arguments are given where the class
+    has them and the dictionary does not set them. An unknown class or argument is a ConfigError that names the
+    nearest known one.
+    """
+    if not isinstance(spec, Mapping) or TARGET not in spec:
+        raise ConfigError(f"'{where}' must be a mapping with the key '{TARGET}' (got {spec!r})")
+    factory = _locate(str(spec[TARGET]), where)
+    arguments = {k: _build_nested(v, f"{where}.{k}") for k, v in spec.items() if k != TARGET}
+    known = inspect.signature(factory).parameters
+    for name in arguments:
+        if name not in known:
+            raise ConfigError(f"unknown key '{where}.{name}'{suggest(name, known)}")
+    arguments |= {k: v for k, v in extra.items() if k in known and k not in arguments}
+    missing = [n for n, p in known.items() if p.default is p.empty and p.kind == p.POSITIONAL_OR_KEYWORD]
+    missing = [name for name in missing if name not in arguments]
+    if missing:
+        raise ConfigError(f"'{where}' lacks the key '{missing[0]}' of '{spec[TARGET]}'")
+    try:
+        return factory(**arguments)
+    except (TypeError, AttributeError) as error:
+        raise ConfigError(f"'{where}' cannot be built from {dict(spec)!r}: {error}") from error
+
+
+def _build_nested(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping) and TARGET in value:
+        return build(value, where)
+    if isinstance(value, list | tuple):
+        return [_build_nested(part, f"{where}[{index}]") for index, part in enumerate(value)]
+    return value
+
+
+def _locate(path: str, where: str) -> Any:
+    module_name, _, name = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"'{where}.{TARGET}' names '{path}', whose module cannot be imported ({error})"
+        ) from error
+    if not callable(getattr(module, name, None)):
+        known = [n for n, v in vars(module).items() if inspect.isclass(v) and not n.startswith("_")]
+        raise ConfigError(f"'{where}.{TARGET}': no '{name}' in '{module_name}'{suggest(name, known)}")
+    return getattr(module, name)
+
+
+def _read(cls: type, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"'{where}' must be a mapping of keys (got {values!r})")
+    known = {f.name: f for f in fields(cls)}
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for name, value in values.items():
+        path = f"{where}.{name}" if where else str(name)
+        if name not in known:
+            raise ConfigError(f"unknown key '{path}'{suggest(str(name), known)}")
+        arguments[name] = _convert(hints[name], value, path)
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    if is_dataclass(hint):
+        return _read(typing.cast(type, hint), value, path)
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        origin = typing.get_origin(option) or option
+        if origin is tuple and isinstance(value, list | tuple):
+            inner = typing.get_args(option)[0]
+            return tuple(part if inner is Any else _convert(inner, part, f"{path}[]") for part in value)
+        if origin is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if origin is dict and isinstance(value, Mapping):
+            return _plain(value)
+        if (
+            isinstance(origin, type)
+            and isinstance(value, origin)
+            and (origin is bool or not isinstance(value, bool))
+        ):
+            return value
+    expected = " or ".join(getattr(o, "__name__", str(o)) for o in options if o is not type(None))
+    raise ConfigError(f"'{path}' must be of type {expected} (got {value!r})")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value

@@ -1,0 +1,69 @@
+"""LightGCN: propagation without weights or activations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gnnrec.encoders.states import States
+from gnnrec.errors import ConfigError, check_range
+from gnnrec.views import View
+
+
+class LightGCN(nn.Module):
+    """Average the propagated features over the layers: e = sum_k a_k P^k x, P = D^-1/2 A D^-1/2, a_k = 1/(L+1).
+
+    He et al. 2020, https://arxiv.org/abs/2002.02126, eq. 3 to 8. The encoder owns no embedding: `x` comes with the
+    view. With `num_layers=0` this is matrix factorisation.
+
+    Deviation: a node without edges keeps x in full rather than a_0 x (`rescale_isolated`). It has no state at the
+    other layers, and with a_0 x alone every unseen item scores L+1 times lower than a seen one, whatever its
+    features say. Nodes with edges are untouched.
+
+    Args:
+        num_layers: L, the number of propagations.
+        layer_weights: a_0..a_L in place of 1/(L+1).
+        rescale_isolated: see above.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_layers: int = 3,
+        layer_weights: list[float] | None = None,
+        rescale_isolated: bool = True,
+    ) -> None:
+        super().__init__()
+        check_range("num_layers", num_layers, "LightGCN", low=0)
+        if layer_weights is not None and len(layer_weights) != num_layers + 1:
+            raise ConfigError(
+                f"'layer_weights' must have num_layers + 1 = {num_layers + 1} values in 'LightGCN' "
+                f"(got {len(layer_weights)})"
+            )
+        self.num_layers = num_layers
+        self.layer_weights = tuple(layer_weights or [1 / (num_layers + 1)] * (num_layers + 1))
+        self.rescale_isolated = rescale_isolated
+        self.out_dim = dim
+
+    def forward(self, view: View, keep_layers: bool = False) -> States:
+        """Encode a view; `keep_layers` also returns the states of layers 0..L (unweighted)."""
+        x = self._rescale(view)
+        if not keep_layers and view.perturb is None and view.layer_graphs is None:
+            return States(view.graph.polynomial(x, self.layer_weights))
+        layers, state = [x], view.x
+        for layer in range(1, self.num_layers + 1):
+            state = view.graph_at(layer).propagate(state)
+            if view.perturb is not None:
+                state = view.perturb(state, layer)
+            layers.append(state)
+        final = self.layer_weights[0] * layers[0]
+        for weight, state in zip(self.layer_weights[1:], layers[1:], strict=True):
+            final = torch.add(final, state, alpha=weight)
+        return States(final, layers if keep_layers else [])
+
+    def _rescale(self, view: View) -> Tensor:
+        isolated = view.graph.degree == 0
+        first = self.layer_weights[0]
+        if not self.rescale_isolated or first in (0.0, 1.0) or not bool(isolated.any()):
+            return view.x
+        return view.x * torch.where(isolated, sum(self.layer_weights) / first, 1.0).unsqueeze(1)

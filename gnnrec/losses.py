@@ -1,0 +1,82 @@
+"""Losses: pure functions on tensors. Each states its reduction and how a paper's constants convert."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+    """Pairwise ranking loss, mean over pairs: -log sigmoid(positive - negative).
+
+    Rendle et al. 2009, https://arxiv.org/abs/1205.2618, section 4.1 (BPR-Opt without its regulariser, see `l2`).
+
+    Shapes: positive [batch], negative [batch] or [batch, num_negatives] -> scalar.
+    """
+    if negative.dim() == 2:
+        positive = positive.unsqueeze(1)
+    return F.softplus(negative - positive).mean()
+
+
+def softmax_loss(positive: Tensor, negative: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Sampled softmax, mean over the batch: -log(exp(p) / (exp(p) + sum_n exp(n))).
+
+    Bengio and Senecal 2008, https://doi.org/10.1109/TNN.2007.912312. Corrections for how the negatives were drawn
+    (subtract log of the expected count) and the temperature are applied to the logits by the caller.
+    `mask` marks negatives that do not count (for example, known positives of the user).
+
+    Shapes: positive [batch], negative [batch, num_negatives], mask likewise, bool -> scalar.
+    """
+    if mask is not None:
+        negative = negative.masked_fill(mask, float("-inf"))
+    return (torch.logsumexp(torch.cat([positive.unsqueeze(1), negative], dim=1), dim=1) - positive).mean()
+
+
+def info_nce(first: Tensor, second: Tensor, temperature: float = 0.2) -> Tensor:
+    """Contrast two views of the same rows, mean over rows: -log(exp(s_ii / t) / sum_j exp(s_ij / t)), s cosine.
+
+    van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, eq. 4, in the form of SGL
+    (https://arxiv.org/abs/2010.10783, eq. 10): negatives are the rows of `second` only. SGL and SimGCL sum over the
+    batch in their papers and average in their code; a weight for the sum is ours times the batch size.
+
+    Shapes: first, second [rows, dim] -> scalar.
+    """
+    logits = F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).T / temperature
+    return (torch.logsumexp(logits, dim=1) - logits.diagonal()).mean()
+
+
+def alignment(first: Tensor, second: Tensor) -> Tensor:
+    """Mean squared distance of matching unit rows: mean ||f - s||^2.
+
+    Wang and Isola 2020, https://arxiv.org/abs/2005.10242, section 4.1.2; Wang et al. 2022, DirectAU,
+    https://arxiv.org/abs/2206.12811, eq. 7.
+
+    Shapes: first, second [rows, dim] -> scalar.
+    """
+    return (F.normalize(first, dim=-1) - F.normalize(second, dim=-1)).square().sum(dim=1).mean()
+
+
+def uniformity(x: Tensor) -> Tensor:
+    """Log of the mean Gaussian potential of distinct pairs of unit rows: log mean_{i<j} exp(-2 ||x_i - x_j||^2).
+
+    Wang and Isola 2020, https://arxiv.org/abs/2005.10242, section 4.1.2, with t = 2.
+
+    Shapes: x [rows, dim], rows >= 2 -> scalar.
+    """
+    x = F.normalize(x, dim=-1)
+    # ||a - b||^2 = 2 - 2 a.b on unit rows; the diagonal contributes exp(0) = 1 each and is taken out again.
+    total = torch.exp(4 * (x @ x.T) - 4).sum() - len(x)
+    return torch.log(total.clamp(min=1e-30) / (len(x) * (len(x) - 1)))
+
+
+def l2(*rows: Tensor) -> Tensor:
+    """Half the sum of squares of the rows divided by the batch size (the number of rows of the first argument).
+
+    The convention of He et al. 2020 (LightGCN)'s code. A weight from RecBole's `EmbLoss` or SELFRec's `l2_reg_loss`
+    (Euclidean norms rather than squares) does not convert; SSLRec's `reg_params` is a sum: divide by the batch size.
+
+    Shapes: each [batch, dim] -> scalar.
+    """
+    squares = torch.stack([r.square().sum() for r in rows]).sum()
+    return squares / (2 * max(len(rows[0]), 1))

@@ -1,0 +1,93 @@
+"""Recommender: node features and an encoder over the train graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gnnrec.errors import ConfigError, check_choice
+from gnnrec.features import NodeFeatures
+from gnnrec.graph import BipartiteGraph
+from gnnrec.views import Augmentation, View
+
+
+class Recommender(nn.Module):
+    """Scores s(u, i) = e_u . e_i (or their cosine) with e = encoder(View(features(), graph)).
+
+    The embeddings are computed once and kept until `refresh()`; training uses `view()` instead.
+
+    Args:
+        features: the node matrix.
+        encoder: View -> States.
+        graph: the train graph.
+        augmentations: applied to the main view of every training step, never at scoring.
+        score: `dot` or `cosine`.
+    """
+
+    def __init__(
+        self,
+        features: NodeFeatures,
+        encoder: nn.Module,
+        graph: BipartiteGraph,
+        augmentations: Sequence[Augmentation] = (),
+        score: str = "dot",
+        name: str = "recommender",
+    ) -> None:
+        super().__init__()
+        check_choice("score", score, ("dot", "cosine"), "model")
+        self.features, self.encoder, self.graph = features, encoder, graph
+        self.augmentations = tuple(augmentations)
+        self.score, self.name = score, name
+        self._embedded: tuple[Tensor, Tensor] | None = None
+
+    def view(self) -> View:
+        """Return the unaugmented view of the current features."""
+        return View(self.features(), self.graph)
+
+    def refresh(self) -> None:
+        """Forget the kept embeddings; call after the parameters or the graph changed."""
+        self._embedded = None
+
+    @torch.no_grad()
+    def embed(self) -> tuple[Tensor, Tensor]:
+        """Return (user_emb [num_users, dim], item_emb [num_items, dim]) in evaluation mode."""
+        if self._embedded is None:
+            training = self.training
+            self.eval()
+            final = self.encoder(self.view()).final
+            self.train(training)
+            if self.score == "cosine":
+                final = F.normalize(final, dim=-1)
+            user_emb, item_emb = self.graph.split(final)
+            self._embedded = user_emb, item_emb
+        return self._embedded
+
+    @property
+    def user_emb(self) -> Tensor:
+        return self.embed()[0]
+
+    @property
+    def item_emb(self) -> Tensor:
+        return self.embed()[1]
+
+    def scores(self, user: Tensor) -> Tensor:
+        """Score all items for some users: [len(user), num_items] float32, higher is better."""
+        return self.user_emb[user] @ self.item_emb.T
+
+    def recommend(self, user: Tensor, k: int = 20, exclude_seen: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the k best items of each user and their scores, each [len(user), k], best first.
+
+        Train items are left out unless `exclude_seen` is false; a place that cannot be filled holds -1 and -inf.
+        """
+        if not 1 <= k <= self.graph.num_items:
+            raise ConfigError(f"'k' must be in [1, {self.graph.num_items}] in 'recommend' (got {k})")
+        scores = self.scores(user)
+        if exclude_seen:
+            start, length = self.graph.user_range(user)
+            for row, (s, n) in enumerate(zip(start.tolist(), length.tolist())):
+                scores[row, self.graph.structure.item[s : s + n].long()] = float("-inf")
+        best, item = scores.topk(k, dim=1)
+        return torch.where(torch.isfinite(best), item, -1), best

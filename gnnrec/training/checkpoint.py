@@ -1,0 +1,53 @@
+"""The state of training as one safetensors file: tensors, and everything else as JSON in its header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gnnrec.errors import GnnrecError
+from gnnrec.files import whole_file
+
+
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: Mapping[str, Tensor],
+    position: dict[str, Any],
+) -> None:
+    """Write weights, optimiser state, best weights and the position, whole or not at all."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"best.{k}": v for k, v in best.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+    contiguous = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with whole_file(path) as temporary:
+        save_file(contiguous, temporary, metadata={"position": json.dumps(position)})
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Put weights and optimiser state back in place; return the best weights and the position."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            position = json.loads((file.metadata() or {})["position"])
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
+        raise GnnrecError(f"checkpoint '{path}' cannot be read ({error}); delete it to train anew") from error
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return {k[5:]: v for k, v in tensors.items() if k.startswith("best.")}, position

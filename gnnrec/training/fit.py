@@ -1,0 +1,191 @@
+"""The training loop: a function that reads from top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from gnnrec.errors import GnnrecError, check_choice, check_range
+from gnnrec.model import Recommender
+from gnnrec.objectives import Objective, Step
+from gnnrec.training.checkpoint import load_checkpoint, save_checkpoint
+from gnnrec.training.sampler import NegativeSampler, PairSampler, derive_seed
+from gnnrec.views import augment
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained.
+
+    Args:
+        epochs: at most so many.
+        batch_size: train pairs a step.
+        lr: learning rate of Adam.
+        schedule: `constant`, or `cosine` from lr to 0 over `epochs`.
+        num_negatives: uniform negatives per pair, for the terms that use them.
+        eval_every: epochs between two evaluations on validation.
+        patience: evaluations without a better `select` before training stops.
+        select: metric of validation that chooses the epoch, without the `validation/` prefix.
+        checkpoint_seconds: least time between two checkpoints on disk.
+    """
+
+    epochs: int = 100
+    batch_size: int = 2048
+    lr: float = 1e-3
+    schedule: str = "constant"
+    num_negatives: int = 1
+    eval_every: int = 1
+    patience: int = 10
+    select: str = "ndcg@20"
+    checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "num_negatives", "eval_every", "patience"):
+            check_range(name, getattr(self, name), "train", low=1)
+        check_range("lr", self.lr, "train", low=0, low_open=True)
+        check_choice("schedule", self.schedule, ("constant", "cosine"), "train")
+
+
+@dataclass
+class History:
+    """One row per evaluation, and which epoch was best."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_value: float = -math.inf
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that was evaluated."""
+        return int(self.rows[-1]["epoch"]) if self.rows else 0
+
+
+Validate = Callable[[Recommender], dict[str, float]]
+
+
+def fit(
+    model: Recommender,
+    objective: Objective,
+    config: TrainConfig,
+    validate: Validate | None,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    on_evaluation: Callable[[dict[str, float]], None] | None = None,
+) -> History:
+    """Train a model on its graph and leave it with the weights that were best on validation.
+
+    Sees the train graph and `validate` only. Epoch e draws all its randomness from (seed, e), so a run resumed from
+    `checkpoint` gives the same weights as one never interrupted.
+
+    Args:
+        validate: returns `validation/...` metrics; without it all epochs run and the last weights stay (a refit).
+        checkpoint: file to resume from, if it is there, and to write to.
+        on_evaluation: is given each new row of the history.
+    Errors: GnnrecError when a loss is not finite, naming its terms and the epoch.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+    history, best = History(), _copy(model)
+    if checkpoint is not None and checkpoint.exists():
+        best, position = load_checkpoint(checkpoint, model, optimizer)
+        history = History(**position)
+        logger.info("resumed after epoch %d from %s", history.epoch, checkpoint)
+    negatives, pairs = NegativeSampler(model.graph), PairSampler(model.graph, config.batch_size)
+    saved = time.monotonic()
+    bar = tqdm(
+        range(config.epochs), initial=history.epoch, desc="train", unit="epoch", disable=None, leave=False
+    )
+    for epoch in range(history.epoch + 1, config.epochs + 1):
+        if _is_over(history, config):
+            break
+        began = time.perf_counter()
+        generator = torch.Generator(model.graph.device).manual_seed(derive_seed(seed, "epoch", epoch))
+        terms = _train_epoch(model, objective, config, optimizer, negatives, pairs, generator, epoch)
+        bar.update()
+        model.refresh()
+        if validate is None or (epoch % config.eval_every and epoch != config.epochs):
+            continue
+        trained = time.perf_counter()
+        row = {"epoch": epoch, **terms, **validate(model)}
+        row |= {"seconds/train": trained - began, "seconds/validation": time.perf_counter() - trained}
+        history.rows.append(row)
+        value = row[f"validation/{config.select}"]
+        if value > history.best_value:
+            history.best_value, history.best_epoch, best = value, epoch, _copy(model)
+        bar.set_postfix({config.select: f"{value:.4f}", "best": f"{history.best_value:.4f}"})
+        if on_evaluation is not None:
+            on_evaluation(row)
+        if checkpoint is not None and time.monotonic() - saved > config.checkpoint_seconds:
+            save_checkpoint(checkpoint, model, optimizer, best, vars(history))
+            saved = time.monotonic()
+    bar.close()
+    if validate is not None:
+        model.load_state_dict(best)
+    model.refresh()
+    return history
+
+
+def _is_over(history: History, config: TrainConfig) -> bool:
+    return bool(history.rows) and history.epoch - history.best_epoch >= config.patience * config.eval_every
+
+
+def _copy(model: Recommender) -> dict[str, Tensor]:
+    return {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+
+def _train_epoch(
+    model: Recommender,
+    objective: Objective,
+    config: TrainConfig,
+    optimizer: torch.optim.Optimizer,
+    negatives: NegativeSampler,
+    pairs: PairSampler,
+    generator: torch.Generator,
+    epoch: int,
+) -> dict[str, float]:
+    """Train one epoch; return the mean of each weighted term and of their sum, and the learning rate."""
+    model.train()
+    # Layers with their own dropout draw from torch's global generator: give them a stream of this epoch.
+    torch.manual_seed(derive_seed(generator.initial_seed(), "layers"))
+    sums: dict[str, Tensor] = {}
+    for number, (user, positive) in enumerate(pairs.epoch(generator)):
+        lr = _learning_rate(config, epoch - 1 + number / len(pairs))
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        step = Step(
+            user=user,
+            positive=positive,
+            negative=negatives.sample(user, config.num_negatives, generator),
+            view=augment(model.view(), model.augmentations, generator),
+            encoder=model.encoder,
+            train=model.graph,
+            generator=generator,
+            keep_layers=objective.keep_layers,
+        )
+        total, terms = objective(step)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        for name, value in {"total": total.detach(), **terms}.items():
+            sums[name] = sums[name] + value if name in sums else value.clone()
+    means = {f"loss/{name}": float(value) / len(pairs) for name, value in sums.items()}
+    if not math.isfinite(means["loss/total"]):
+        bad = ", ".join(f"{k}={v:g}" for k, v in means.items())
+        raise GnnrecError(f"the loss is not finite in epoch {epoch} ({bad}); lower train.lr or a weight")
+    return {**means, "lr": lr}
+
+
+def _learning_rate(config: TrainConfig, position: float) -> float:
+    """Learning rate at a position in epochs, fractions included."""
+    if config.schedule == "constant":
+        return config.lr
+    return config.lr * 0.5 * (1 + math.cos(math.pi * position / config.epochs))
