@@ -38,6 +38,9 @@ class TextConfig:
     normalize: divide each vector by its length.
     control: 'none', or what tells meaning from capacity (see gnnrec.text.controls).
     reduce, reduce_dim, shrinkage: a reduction fitted on training rows (see gnnrec.text.reduce).
+    item_vectors, user_vectors: a file of vectors made elsewhere, in place of texts (see gnnrec.text.vectors).
+    item_profiles, user_profiles: a JSONL file of generated texts, in place of the data set's own (see
+        gnnrec.text.profiles).
     seed: of the control and of the random projection.
     device: a torch device.
     """
@@ -55,6 +58,10 @@ class TextConfig:
     reduce: str = "none"
     reduce_dim: int | None = None
     shrinkage: float = 0.0
+    item_vectors: str | None = None
+    user_vectors: str | None = None
+    item_profiles: str | None = None
+    user_profiles: str | None = None
     seed: int = 0
     device: str = "cpu"
 

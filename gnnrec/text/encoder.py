@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from gnnrec.errors import ConfigError, DataError
 from gnnrec.files import cache_home
 from gnnrec.text.cache import VectorCache, text_keys
 from gnnrec.text.config import TextConfig
-from gnnrec.text.hashing import HASH_VERSION, hash_texts
-from gnnrec.text.models import ModelFolder, find_model
+from gnnrec.text.controls import BAG_OF_WORDS_DIM, anonymize, bag_of_words
+from gnnrec.text.hashing import HASH_DIM, HASH_VERSION, hash_texts
+from gnnrec.text.models import ModelFolder, check_split, find_model
 from gnnrec.text.precision import resolve_dtype
 from gnnrec.text.settings import Settings, read_settings
+from gnnrec.text.transform import transform
 from gnnrec.text.transformer import TransformerEncoder
 
 log = logging.getLogger(__name__)
@@ -30,31 +33,56 @@ _SECONDS_PER_SHARD = 30.0
 
 
 def encode_texts(
-    texts: Sequence[str], config: TextConfig | None = None, cache_dir: str | Path | None = None
+    texts: Sequence[str],
+    config: TextConfig | None = None,
+    cache_dir: str | Path | None = None,
+    fit_rows: np.ndarray | None = None,
+    fit_pairs: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+    split: str | None = None,
 ) -> np.ndarray:
     """Return one vector per text, float32 [n, dim], from the cache where it is there.
 
-    An empty text gets the zero vector (it says nothing, and a model's answer to '' would make all such
-    texts alike); if all are empty that is a DataError. A text longer than max_length tokens is cut. The
-    same texts in the same cache state give the same bits; in bfloat16 a vector may differ in the third
-    digit with what it is batched with.
+    An empty text gets the zero vector (it says nothing, and a model's answer to '' would make all such texts
+    alike); if all are empty that is a DataError. A text longer than max_length tokens is cut. The same
+    texts in the same cache state give the same bits; in bfloat16 a vector may differ in the third digit
+    with what it is batched with.
+
+    fit_rows, fit_pairs: training rows and pairs, for controls and reductions that are fitted (see
+    gnnrec.text.transform). names: one per text, for control=anonymized. split: the fingerprint of the split
+    in use; a model adapted on another split is a DataError. cache_dir: default the user's cache folder.
     """
     config = config or TextConfig()
     _check_texts(texts)
-    unique = list(dict.fromkeys(text for text in texts if text.strip()))
-    if not unique:
+    if config.control == "anonymized":
+        texts = anonymize(texts, names)
+    present = np.array([bool(text.strip()) for text in texts])
+    if not present.any():
         raise DataError(f"all {len(texts)} texts are empty: check the text template and the text columns")
-    empty = sum(not text.strip() for text in texts)
-    if empty:
-        log.warning("%d of %d texts are empty and get the zero vector", empty, len(texts))
-    if config.model == "hash":
-        vectors = hash_texts(unique)
+    if not present.all():
+        log.warning("%d of %d texts are empty and get the zero vector", (~present).sum(), len(texts))
+    if config.control == "bag_of_words":
+        if fit_rows is None:
+            raise ConfigError("text.control=bag_of_words is fitted on training rows: give 'fit_rows'")
+        vectors = bag_of_words(texts, fit_rows & present, config.dim or BAG_OF_WORDS_DIM)
+        config = replace(config, dim=None)
     else:
-        vectors = _encode_cached(unique, config, Path(cache_dir) if cache_dir else cache_home() / "text")
-    row = {text: index for index, text in enumerate(unique)}
-    rows = np.array([row.get(text, len(unique)) for text in texts])
-    padded = np.vstack([vectors, np.zeros((1, vectors.shape[1]), dtype=np.float32)])
-    return _finish(padded[rows], config)
+        unique = list(dict.fromkeys(text for text in texts if text.strip()))
+        encoded = _encode_unique(unique, config, cache_dir, split)
+        row = {text: index for index, text in enumerate(unique)}
+        vectors = encoded[[row.get(text, 0) for text in texts]]
+        vectors[~present] = 0
+    return transform(vectors, config, present, fit_rows, fit_pairs)
+
+
+def _encode_unique(
+    texts: list[str], config: TextConfig, cache_dir: str | Path | None, split: str | None
+) -> np.ndarray:
+    if config.model == "hash":
+        return hash_texts(texts, config.dim or HASH_DIM)
+    model = find_model(config.model, config.revision)
+    check_split(model, split)
+    return _encode_cached(texts, model, config, Path(cache_dir) if cache_dir else cache_home() / "text")
 
 
 def text_fingerprint(texts: Sequence[str], config: TextConfig | None = None) -> str:
@@ -77,8 +105,7 @@ def _check_texts(texts: Sequence[str]) -> None:
         raise DataError("there are no texts to encode")
 
 
-def _encode_cached(texts: list[str], config: TextConfig, root: Path) -> np.ndarray:
-    model = find_model(config.model, config.revision)
+def _encode_cached(texts: list[str], model: ModelFolder, config: TextConfig, root: Path) -> np.ndarray:
     settings = read_settings(model, config)
     dtype = resolve_dtype(model, settings, config, root)
     cache = VectorCache(root / _folder_name(model, settings, config, dtype))
@@ -135,16 +162,3 @@ def _folder_name(model: ModelFolder, settings: Settings, config: TextConfig, dty
         "dtype": str(dtype),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _finish(vectors: np.ndarray, config: TextConfig) -> np.ndarray:
-    if config.dim is not None:
-        if config.dim > vectors.shape[1]:
-            raise ConfigError(
-                f"'dim' must be at most {vectors.shape[1]} for text model '{config.model}' (got {config.dim})"
-            )
-        vectors = vectors[:, : config.dim]
-    if config.normalize:
-        length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / np.maximum(length, 1e-12)
-    return np.ascontiguousarray(vectors, dtype=np.float32)

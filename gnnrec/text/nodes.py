@@ -1,0 +1,95 @@
+"""The text vectors of a data set's users or items, by the settings of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gnnrec.data.dataset import Dataset
+from gnnrec.data.interactions import Interactions
+from gnnrec.errors import check_choice
+from gnnrec.files import sha256_file
+from gnnrec.text.config import TextConfig
+from gnnrec.text.encoder import encode_texts, text_fingerprint
+from gnnrec.text.pairs import co_interaction_pairs
+from gnnrec.text.profiles import load_profiles
+from gnnrec.text.templates import row_texts, to_text
+from gnnrec.text.transform import transform
+from gnnrec.text.vectors import load_vectors
+
+log = logging.getLogger(__name__)
+_NUM_PAIRS = 100_000
+
+
+@dataclass(frozen=True)
+class NodeVectors:
+    """vectors: float32 [n, d], zero where a row has no text; present: bool [n]."""
+
+    vectors: np.ndarray
+    present: np.ndarray
+
+
+def node_texts(dataset: Dataset, side: str, config: TextConfig, split: str | None = None) -> list[str]:
+    """Return the text of each user or item: generated texts where the config names a file of them, else the
+    template of the card, else the column `text`.
+    """
+    check_choice("side", side, ("item", "user"), "node_texts")
+    table = dataset.items if side == "item" else dataset.users
+    path = config.item_profiles if side == "item" else config.user_profiles
+    if path is not None:
+        return load_profiles(path, table[f"{side}_id"].tolist(), split)
+    return row_texts(table, dataset.card.get("text", {}).get(side))
+
+
+def node_vectors(
+    dataset: Dataset,
+    side: str,
+    config: TextConfig,
+    train: Interactions,
+    split: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> NodeVectors:
+    """Return a vector per user or item: from a file of vectors if the config names one, else from its text.
+
+    Whatever is fitted (reduction, Gaussian and bag-of-words control) is fitted on the rows that `train` has.
+    split: the fingerprint of the split, checked against an adapted model and against generated texts.
+    """
+    check_choice("side", side, ("item", "user"), "node_vectors")
+    table = dataset.items if side == "item" else dataset.users
+    fit_rows = (train.item_counts() if side == "item" else train.user_counts()) > 0
+    wants_pairs = config.reduce == "informed"
+    fit_pairs = co_interaction_pairs(train, _NUM_PAIRS, config.seed, side) if wants_pairs else None
+    path = config.item_vectors if side == "item" else config.user_vectors
+    if path is not None:
+        loaded = load_vectors(path, table[f"{side}_id"].tolist())
+        vectors = transform(loaded.vectors, config, loaded.present, fit_rows, fit_pairs)
+        return NodeVectors(vectors, loaded.present)
+    texts = node_texts(dataset, side, config, split)
+    vectors = encode_texts(
+        texts, config, cache_dir, fit_rows, fit_pairs, names=_names(dataset, side), split=split
+    )
+    return NodeVectors(vectors, np.array([bool(text.strip()) for text in texts]))
+
+
+def node_fingerprint(dataset: Dataset, side: str, config: TextConfig, split: str | None = None) -> str:
+    """Return a SHA-256 of everything that decides the vectors of users or items, but the train part."""
+    path = config.item_vectors if side == "item" else config.user_vectors
+    if path is None:
+        return text_fingerprint(node_texts(dataset, side, config, split), config)
+    settings = {name: value for name, value in vars(config).items() if name != "device"}
+    return hashlib.sha256(
+        f"{sha256_file(Path(path).expanduser())} {sorted(settings.items())}".encode()
+    ).hexdigest()
+
+
+def _names(dataset: Dataset, side: str) -> list[str] | None:
+    table = dataset.items if side == "item" else dataset.users
+    column = dataset.card.get("text", {}).get(f"{side}_name")
+    for name in (column, "title", "name", "words"):
+        if name in table.columns:
+            return [to_text(value) for value in table[name].tolist()]
+    return None

