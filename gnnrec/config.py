@@ -127,6 +127,12 @@ class RunConfig:
         """Return plain nested dictionaries and lists, from which `from_dict` gives an equal configuration."""
         return _plain(self)
 
+    def needs_text(self) -> tuple[bool, bool]:
+        """Return whether item vectors and user vectors are used."""
+        if self.model.baseline is not None:
+            return self.model.needs_text, False
+        return self.init.needs_item_text, self.init.needs_user_text
+
     def key(self, data_fingerprint: str) -> str:
         """Return the run's identity: a hash of all that decides its numbers and of the data, 16 hex digits."""
         values = self.to_dict()
@@ -137,6 +143,8 @@ class RunConfig:
         if self.model.baseline is not None:
             values.pop("train")
             values.pop("init")
+        if not any(self.needs_text()):
+            values.pop("text")
         text = json.dumps([values, data_fingerprint], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -37,12 +37,9 @@ def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Put weights and optimiser state back in place; return the best weights and the position."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            position = json.loads((file.metadata() or {})["position"])
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
-        raise GnnrecError(f"checkpoint '{path}' cannot be read ({error}); delete it to train anew") from error
+    position = read_position(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -51,3 +48,12 @@ def load_checkpoint(
             state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return {k[5:]: v for k, v in tensors.items() if k.startswith("best.")}, position
+
+
+def read_position(path: Path) -> dict[str, Any]:
+    """Return the position of a checkpoint without loading its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})["position"])
+    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
+        raise GnnrecError(f"checkpoint '{path}' cannot be read ({error}); delete it to train anew") from error

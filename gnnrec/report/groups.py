@@ -1,0 +1,36 @@
+"""One run's metrics by group of items and users, as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gnnrec.report.style import COLOURS, new_figure, save_figure
+
+SHOWN = ("recall@20", "ndcg@20")
+
+
+def metrics_by_group(metrics: Mapping[str, float], path: str | Path) -> list[Path]:
+    """Draw Recall@20 and NDCG@20 on test, overall and for every group; return the paths of PNG and PDF."""
+    rows = {name: _by_group(metrics, name) for name in SHOWN}
+    groups = list(rows[SHOWN[0]]) or ["all"]
+    figure, axes = new_figure(1, 1, 1.5 + 0.55 * len(groups), 3.0)
+    axis, place = axes[0, 0], np.arange(len(groups))
+    for index, (name, values) in enumerate(rows.items()):
+        heights = [values.get(group, np.nan) for group in groups]
+        axis.bar(place + 0.4 * index - 0.2, heights, 0.4, label=name, color=COLOURS[index])
+    axis.set_xticks(place, groups, rotation=35, ha="right")
+    axis.set_ylabel("test")
+    axis.legend(frameon=False)
+    return save_figure(figure, path)
+
+
+def _by_group(metrics: Mapping[str, float], name: str) -> dict[str, float]:
+    found = {}
+    for key, value in metrics.items():
+        parts = key.split("/")
+        if parts[0] == "test" and parts[-1] == name and value is not None:
+            found["all" if len(parts) == 2 else parts[1]] = value
+    return found

@@ -1,0 +1,342 @@
+"""run(config): the only function that wires data, text, model, training, evaluation and tracking together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gnnrec.config import RunConfig, SplitConfig, build
+from gnnrec.data.dataset import Dataset, load_dataset
+from gnnrec.data.groups import Groups, item_groups, user_groups
+from gnnrec.data.interactions import Interactions
+from gnnrec.data.splits import Split, make_split
+from gnnrec.errors import ConfigError
+from gnnrec.evaluation.evaluate import Evaluation, evaluate
+from gnnrec.evaluation.task import Task, test_task, validation_task
+from gnnrec.features import make_features
+from gnnrec.graph import BipartiteGraph
+from gnnrec.manifest import Phases, environment
+from gnnrec.model import Recommender
+from gnnrec.objectives import Objective, Weighted
+from gnnrec.report.frame import FinishedRun, parse_metric
+from gnnrec.report.groups import metrics_by_group
+from gnnrec.text.nodes import node_fingerprint, node_vectors
+from gnnrec.tracking import RunDir, Tracker
+from gnnrec.training import History, fit
+from gnnrec.training.checkpoint import read_position
+from gnnrec.training.sampler import derive_seed
+
+logger = logging.getLogger(__name__)
+ITEM_CUTOFF = 20
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves: its key, its folder, and the metrics of `result.json`."""
+
+    key: str
+    path: Path
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Data, split and tasks of a run; `fit_split` is what training may see as train and validation."""
+
+    dataset: Dataset
+    split: Split
+    items: Groups
+    users: Groups
+    validation: Task
+    test: Task
+
+
+def open_run(config: RunConfig) -> RunDir:
+    """Return the run directory that belongs to a configuration; nothing is written."""
+    return RunDir(config.tracking.root, config.key(_data_fingerprint(config.dataset.name)))
+
+
+def run(config: RunConfig) -> RunResult:
+    """Carry out one run and return its result; a finished run is read, not run again.
+
+    Training and selection see train and validation only; the test is scored once, at the end. Under
+    protocol=legacy_test_selected the test takes the place of validation, as in the papers compared with, and the
+    manifest counts how often it was scored.
+    """
+    run_dir = open_run(config)
+    if run_dir.finished:
+        return _read_result(run_dir)
+    config = replace(config, device=_resolve_device(config.device))
+    phases = Phases()
+    with run_dir:
+        run_dir.write_config(config.to_dict())
+        tracker = Tracker(config.tracking, run_dir.key, _label(config), config.to_dict())
+        try:
+            metrics = _run(config, run_dir, tracker, phases)
+        except BaseException:
+            tracker.finish({}, exit_code=1)
+            raise
+        run_dir.finish()
+    return RunResult(run_dir.key, run_dir.path, metrics)
+
+
+def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -> dict[str, float]:
+    with phases("data"):
+        data = _load(config)
+    with phases("text"):
+        item_vectors, user_vectors, text_fingerprint = _vectors(config, data)
+    with phases("train"):
+        scorer, history = _make_scorer(config, data, item_vectors, user_vectors, run_dir, tracker)
+    with phases("test"):
+        evaluation = _evaluate(config, scorer, data.test)
+    metrics = evaluation.metrics()
+    groups = _describe_groups(data, evaluation)
+    run_dir.write_per_user({"users": evaluation.users, **evaluation.per_user, **_per_item(data, evaluation)})
+    if isinstance(scorer, Recommender):
+        run_dir.write_embeddings({"user_emb": scorer.user_emb, "item_emb": scorer.item_emb})
+    validated = len(history.rows) if history else 0
+    run_dir.write_manifest(
+        {
+            **environment(config.device),
+            "fingerprints": {
+                "data": data.dataset.fingerprint(),
+                "split": data.split.fingerprint,
+                "text": text_fingerprint,
+            },
+            "seeds": {"run": config.seed, "split": config.split.seed, "evaluation": config.eval.seed},
+            "seconds": phases.seconds,
+            "num_parameters": _num_parameters(scorer),
+            "num_test_scorings": 1 + (validated if config.protocol != "honest" else 0),
+            "num_left_out_users": evaluation.num_left_out,
+        }
+    )
+    result = {
+        "key": run_dir.key,
+        "protocol": config.protocol,
+        "refit": config.eval.refit,
+        "best_epoch": history.best_epoch if history else None,
+        "validation": _best_row(history),
+        "metrics": metrics,
+        "groups": groups,
+    }
+    run_dir.write_result(result)
+    figures = _figures(run_dir, metrics)
+    tracker.finish({**metrics, "protocol": config.protocol}, _group_table(metrics), figures)
+    (run_dir.path / "checkpoint.safetensors").unlink(missing_ok=True)
+    return metrics
+
+
+@lru_cache(maxsize=4)
+def _load_dataset(name: str) -> Dataset:
+    return load_dataset(name)
+
+
+@lru_cache(maxsize=4)
+def _data_fingerprint(name: str) -> str:
+    return _load_dataset(name).fingerprint()
+
+
+def _load(config: RunConfig) -> _Data:
+    dataset = _load_dataset(config.dataset.name)
+    split = _split(dataset, config.split)
+    if config.protocol != "honest":
+        split = replace(
+            split, train=merge(split.train, split.validation), validation=split.validation.select([])
+        )
+    items = item_groups(split.train, config.eval.item_rule, config.eval.head, config.eval.tail)
+    users = user_groups(split.train, config.eval.num_user_groups)
+    test = test_task(split, items, users)
+    selection = validation_task(split, items, users) if config.protocol == "honest" else test
+    return _Data(dataset, split, items, users, selection, test)
+
+
+def _split(dataset: Dataset, config: SplitConfig) -> Split:
+    return make_split(dataset, config.name, config.seed, **config.params)
+
+
+def merge(first: Interactions, second: Interactions) -> Interactions:
+    """Return the pairs of two disjoint parts of one split, without ratings and times."""
+    return Interactions(
+        user=np.concatenate([first.user, second.user]),
+        item=np.concatenate([first.item, second.item]),
+        num_users=first.num_users,
+        num_items=first.num_items,
+    ).canonical()
+
+
+def _vectors(config: RunConfig, data: _Data) -> tuple[np.ndarray | None, np.ndarray | None, str | None]:
+    """Return item vectors and user vectors, each where the model uses them, and the fingerprint of the texts."""
+    wants_items, wants_users = config.needs_text()
+    split = data.split.fingerprint
+    vectors: list[np.ndarray | None] = [None, None]
+    for place, (wanted, side) in enumerate(((wants_items, "item"), (wants_users, "user"))):
+        if wanted:
+            vectors[place] = node_vectors(data.dataset, side, config.text, data.split.train, split).vectors
+    fingerprint = node_fingerprint(data.dataset, "item", config.text, split) if wants_items else None
+    return vectors[0], vectors[1], fingerprint
+
+
+def _make_scorer(
+    config: RunConfig,
+    data: _Data,
+    item_vectors: np.ndarray | None,
+    user_vectors: np.ndarray | None,
+    run_dir: RunDir,
+    tracker: Tracker,
+) -> tuple[Any, History | None]:
+    train = data.split.train
+    if config.model.baseline is not None:
+        known = merge(train, data.split.validation) if config.eval.refit else train
+        return build(config.model.baseline, "model.baseline").fit(known, item_vectors, user_vectors), None
+
+    checkpoint = run_dir.path / "checkpoint.safetensors"
+    if checkpoint.exists():
+        run_dir.resume_metrics(len(read_position(checkpoint)["rows"]))
+
+    def report(row: dict[str, float]) -> None:
+        run_dir.append_metrics(row)
+        tracker.log(row, int(row["epoch"]))
+
+    objective = _objective(config)
+    recommender = make_recommender(config, train, item_vectors, user_vectors)
+    history = fit(
+        recommender, objective, config.train, _validator(config, data), config.seed, checkpoint, report
+    )
+    if config.eval.refit:
+        known = merge(train, data.split.validation)
+        recommender = make_recommender(config, known, item_vectors, user_vectors)
+        fit(recommender, objective, replace(config.train, epochs=history.best_epoch), None, config.seed)
+    return recommender, history
+
+
+def make_recommender(
+    config: RunConfig,
+    train: Interactions,
+    item_vectors: np.ndarray | None = None,
+    user_vectors: np.ndarray | None = None,
+) -> Recommender:
+    """Build the untrained model of a configuration over the graph of `train`; seeded, global state untouched."""
+    model = config.model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        recommender = Recommender(
+            features=make_features(config.init, train, item_vectors, user_vectors),
+            encoder=build(model.encoder, "model.encoder", dim=config.init.dim),
+            graph=BipartiteGraph.from_interactions(train).to(config.device),
+            augmentations=[build(part, "model.augmentations") for part in model.augmentations],
+            score=model.score,
+            name=model.name,
+        )
+    return recommender.to(config.device)
+
+
+def _objective(config: RunConfig) -> Objective:
+    parts = config.model.objective.items()
+    return Objective(
+        {k: Weighted(build(v["term"], f"model.objective.{k}"), v.get("weight", 1.0)) for k, v in parts}
+    )
+
+
+def _validator(config: RunConfig, data: _Data) -> Callable[[Recommender], dict[str, float]]:
+    metric, _, cutoff = config.train.select.partition("@")
+    if not cutoff.isdecimal():
+        raise ConfigError(f"'train.select' must be metric@k, as in ndcg@20 (got '{config.train.select}')")
+    metrics = tuple(dict.fromkeys((metric, "recall", "ndcg")))
+
+    def validate(model: Recommender) -> dict[str, float]:
+        result = evaluate(
+            model, data.validation, (int(cutoff),), config.eval.seed, metrics=metrics, groups=False
+        ).metrics()
+        return {f"validation/{k.partition('/')[2]}": v for k, v in result.items()}
+
+    return validate
+
+
+def _evaluate(config: RunConfig, scorer: Any, task: Task) -> Evaluation:
+    return evaluate(scorer, task, config.eval.ks, config.eval.seed, metrics=config.eval.metrics)
+
+
+def _per_item(data: _Data, evaluation: Evaluation) -> dict[str, np.ndarray]:
+    """Train degree, number of test users, and how many of these found the item in their first 20, per item."""
+    relevant = data.test.relevant.csr()[evaluation.users]
+    top = evaluation.top_items[:, :ITEM_CUTOFF]
+    row = np.repeat(np.arange(len(top)), top.shape[1])[(top >= 0).ravel()]
+    item = top[top >= 0]
+    found = np.asarray(relevant[row, item]).ravel() > 0
+    return {
+        "item_degree": data.split.train.item_counts(),
+        "item_relevant": data.test.relevant.item_counts(),
+        f"item_hits@{ITEM_CUTOFF}": np.bincount(item[found], minlength=data.test.num_items),
+    }
+
+
+def _describe_groups(data: _Data, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    evaluated = evaluation.num_evaluated_users()
+    train = data.split.train
+    described = {}
+    for groups, unit, ids in ((data.items, "num_items", train.item), (data.users, "num_users", train.user)):
+        counts = groups.interaction_counts(ids)
+        for name, size in groups.sizes().items():
+            described[name] = {
+                "definition": groups.definition,
+                "thresholds": groups.thresholds,
+                unit: size,
+                "num_interactions": counts[name],
+                "num_evaluated_users": evaluated.get(name, 0),
+            }
+    return described
+
+
+def _best_row(history: History | None) -> dict[str, float] | None:
+    if history is None:
+        return None
+    best = [row for row in history.rows if row["epoch"] == history.best_epoch]
+    return {k: v for k, v in best[0].items() if k.startswith("validation/")} if best else None
+
+
+def _num_parameters(scorer: Any) -> int:
+    return sum(p.numel() for p in scorer.parameters()) if isinstance(scorer, Recommender) else 0
+
+
+def _label(config: RunConfig) -> str:
+    init = "" if config.model.baseline is not None else f"-{config.init.mode}"
+    return f"{config.dataset.name}-{config.split.name}-{config.model.name}{init}-{config.seed}"
+
+
+def _resolve_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"device '{device}' cannot be used ({reason}); device=auto takes what there is"
+        ) from error
+    return device
+
+
+def _read_result(run_dir: RunDir) -> RunResult:
+    return RunResult(run_dir.key, run_dir.path, FinishedRun(run_dir.path).result["metrics"])
+
+
+def _group_table(metrics: dict[str, float]) -> tuple[list[str], list[list[Any]]]:
+    """Return one row per group (overall first) and one column per metric, for the dashboard."""
+    rows: dict[str, dict[str, float]] = {}
+    for key, value in metrics.items():
+        parsed = parse_metric(key)
+        rows.setdefault(parsed.group or "all", {})[key.rpartition("/")[2]] = value
+    columns = list(rows["all"])
+    return ["group", *columns], [[name, *(row.get(c) for c in columns)] for name, row in rows.items()]
+
+
+def _figures(run_dir: RunDir, metrics: dict[str, float]) -> list[Path]:
+    paths = metrics_by_group(metrics, run_dir.figures / "metrics_by_group")
+    return [path for path in paths if path.suffix == ".png"]  # what a dashboard can show
