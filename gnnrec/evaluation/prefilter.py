@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from gnnrec.evaluation.blocks import Columns, Coordinates, EmbeddingBlocks
 from gnnrec.evaluation.topk import NO_ITEM, ordered_top, top
@@ -25,9 +26,10 @@ def supported(device: torch.device) -> bool:
 class Prefilter:
     """Top lists of blocks of users: rank in bfloat16, keep somewhat more than k, rescore those in float32.
 
-    With u', v' the rounded vectors, |u.v - b| <= |u - u'||v| + |u'||v - v'| + (rounding of sums and of b) by
-    Cauchy-Schwarz, where b is the computed bfloat16 score. With E the largest such bound of a user, b_k the
-    k-th largest b, every item of the exact list has b >= b_k - 2 E. A row is decided if all those were kept.
+    With u', v' the rounded vectors, |u.v - u'.v'| <= |u - u'||v| + |u'||v - v'| (Cauchy-Schwarz); E is the
+    largest of these bounds of a user, rounding of float32 sums added. An item that was not kept has a
+    bfloat16 score of at most b, the smallest one kept, so its float32 score is at most b + |b| / 256 + E. A
+    row is decided if that is below the k-th float32 score of the kept items.
 
     Args:
         blocks: finite, bounded embeddings.
@@ -38,7 +40,7 @@ class Prefilter:
     def __init__(self, blocks: EmbeddingBlocks, columns: Columns, depth: int) -> None:
         self.blocks, self.depth = blocks, depth
         self.parts = columns.parts
-        self.width = depth + 32
+        self.width = depth + max(8, depth // 4)
         self.item_half = blocks.item_emb.to(torch.bfloat16)
         item_error = _norm(blocks.item_emb - self.item_half.float())
         item_norm = _norm(blocks.item_emb)
@@ -50,7 +52,7 @@ class Prefilter:
     @property
     def active(self) -> bool:
         """Return whether prefiltering still pays: candidates are few beside the items."""
-        return self.width <= 8 * self.depth + 64
+        return self.width <= 5 * self.depth + 64
 
     def lists(
         self, user: Tensor, masked: Coordinates, keys: Tensor
@@ -68,33 +70,32 @@ class Prefilter:
             decided &= proven
             lists.append((values, columns))
         if decided.float().mean() < 0.9:
-            self.width *= 2
+            self.width += max(8, self.depth // 4)
         return lists, decided
 
     def _error(self, norms: tuple[Tensor, Tensor, Tensor], bounds: tuple[float, float]) -> Tensor:
-        """Return E [b]: the largest difference between computed bfloat16 and computed float32 scores."""
+        """Return E [b]: the most by which a float32 score and the unrounded product of halves can differ."""
         full, rounded, lost = norms
         item_norm, item_error = bounds
         sums = 2 * _ADD * (self.blocks.item_emb.shape[1] + 2) * full * item_norm
         products = lost * item_norm + rounded * item_error
-        error = products + sums + _UNIT * (full * item_norm + products + sums)
-        return 1.001 * error + _TINY * self.blocks.item_emb.shape[1]
+        return 1.001 * (products + sums) + _TINY * self.blocks.item_emb.shape[1]
 
     def _part(
         self, rough: Tensor, emb: Tensor, part: slice, error: Tensor, keys: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         num_columns = rough.shape[1]
-        width = min(self.width + 1, num_columns)
-        half_values, columns = top(rough, width)
-        half_values = half_values.float()
-        proven = torch.ones(len(rough), dtype=torch.bool)
-        if width < num_columns:
-            proven = half_values[:, -1] < half_values[:, min(self.depth, width) - 1] - 2 * error
+        width = min(self.width, num_columns)
+        half_values, columns = top(rough, width, descending=False)
         columns = columns + part.start
         # The same order of summation for every item, so that equal vectors have equal scores.
-        values = (self.blocks.item_emb[columns] * emb.unsqueeze(1)).sum(dim=2)
+        values = (embedding(columns, self.blocks.item_emb) * emb.unsqueeze(1)).sum(dim=2)
         values = values.masked_fill(torch.isneginf(half_values), float("-inf"))
         values, place = ordered_top(values, self.depth, keys[columns])
+        proven = torch.ones(len(rough), dtype=torch.bool)
+        if width < num_columns:
+            left_out = half_values.amin(dim=1).float()
+            proven = left_out + 1.01 * _UNIT * left_out.abs() + error < values[:, -1]
         columns = columns.gather(1, place.clamp(min=0)).masked_fill(place == NO_ITEM, NO_ITEM)
         return values, columns, proven
 

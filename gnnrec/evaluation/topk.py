@@ -16,14 +16,15 @@ def tie_keys(num_items: int, seed: int, device: torch.device) -> Tensor:
     return torch.from_numpy(keys).to(device=device, dtype=torch.float64)
 
 
-def top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest values of each row in descending order, and their columns; among equal values any.
+def top(scores: Tensor, k: int, descending: bool = True) -> tuple[Tensor, Tensor]:
+    """Return the k largest values of each row and their columns; among equal values any.
 
     The same values as `torch.topk`, faster on long rows of a CPU: columns are split into chunks, and the k
     largest values lie in the k chunks with the largest maxima, which are found by the same rule one level up.
 
     Args:
         scores: [b, n], n at least k, without NaN.
+        descending: False leaves the order inside a row open, which is faster.
 
     Returns:
         values [b, k] and columns int64 [b, k].
@@ -31,14 +32,14 @@ def top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     num_columns = scores.shape[1]
     num_chunks = num_columns // _FACTOR
     if num_chunks < 2 * k or scores.device.type != "cpu":
-        values, columns = torch.topk(scores, k, dim=1)
+        values, columns = torch.topk(scores, k, dim=1, sorted=descending)
         return values, columns
     # Chunk j holds the columns j, j + num_chunks, ...: maxima then run along rows, which vectorises.
     whole = num_chunks * _FACTOR
     chunks = scores[:, :whole].unflatten(1, (_FACTOR, num_chunks))
-    chunk = top(chunks.amax(dim=1), k)[1]
+    chunk = top(chunks.amax(dim=1), k, descending=False)[1]
     kept = chunks.gather(2, chunk.unsqueeze(1).expand(-1, _FACTOR, -1)).flatten(1)
-    values, place = torch.topk(torch.cat([kept, scores[:, whole:]], dim=1), k, dim=1)
+    values, place = torch.topk(torch.cat([kept, scores[:, whole:]], dim=1), k, dim=1, sorted=descending)
     step = torch.div(place, k, rounding_mode="floor")
     inside = step * num_chunks + chunk.gather(1, place - step * k)
     return values, torch.where(place < _FACTOR * k, inside, place - _FACTOR * k + whole)
