@@ -56,14 +56,20 @@ class IdCollector:
 
 def encode(values: pa.ChunkedArray | pa.Array, what: str) -> RawIds:
     """Return a column of raw ids (whole numbers or text) in coded form; missing ids are a DataError."""
-    if values.null_count:
-        row = int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])
-        raise DataError(f"{what}: {values.null_count} ids are missing (the first in row {row + 1})")
+    if not len(values):
+        return RawIds(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=object))
     chunked = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
     coded = chunked.dictionary_encode().combine_chunks()
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.unify_dictionaries().chunk(0)
-    return RawIds(coded.indices.to_numpy(), coded.dictionary.to_numpy(zero_copy_only=False))
+    names = coded.dictionary.to_numpy(zero_copy_only=False)
+    missing = coded.is_null().to_numpy(zero_copy_only=False)
+    if names.dtype == object and (names == "").any():
+        missing = missing | (coded.indices.fill_null(-1).to_numpy() == int(np.flatnonzero(names == "")[0]))
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise DataError(f"{what}: {int(missing.sum())} ids are missing (the first in row {row + 1})")
+    return RawIds(coded.indices.to_numpy(), names)
 
 
 def number(
@@ -76,6 +82,8 @@ def number(
     sorted: numbers by size, text by code point. The order of the interactions never has a say.
     """
     column = f"{kind}_id"
+    if table is not None:
+        _check_distinct(table, column)
     names = pd.Index(ids.names)
     unlisted = names if table is None else names[pd.Index(table[column]).get_indexer(names) < 0]
     extra = _sorted(unlisted)
@@ -83,7 +91,6 @@ def number(
     if table is None:
         result = pd.DataFrame({column: extra})
     else:
-        _check_distinct(table, column)
         listed = table
         if not all_rows:
             listed = table.loc[names.get_indexer(pd.Index(table[column])) >= 0]

@@ -17,6 +17,8 @@ from tqdm import tqdm
 from gnnrec.errors import DataError
 
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_NULL = ["", "NA", "NaN", "nan", "NULL"]
+_UNIT = "\x1f"
 _TRUNCATED = "the gzip file is cut off; fetch it again"
 
 
@@ -119,36 +121,56 @@ def read_table(
         raise DataError(f"there is no file '{path}'")
     if path.stat().st_size == 0:
         raise DataError(f"'{path}' is empty")
-    try:
-        with path.open("rb") as raw:
-            head = raw.read(4)
-        _check_bom(head, encoding, path)
-        source: Any = pa.input_stream(str(path))
-        if len(separator) > 1:
-            with source as stream:
-                source = pa.BufferReader(stream.read().replace(separator.encode(), b"\x1f"))
+
+    def parse(use_threads: bool) -> pa.Table:
         return pc.read_csv(
-            source,
-            read_options=pc.ReadOptions(column_names=names, encoding=encoding, block_size=1 << 22),
+            _source(path, separator),
+            read_options=pc.ReadOptions(
+                column_names=names, encoding=encoding, block_size=1 << 22, use_threads=use_threads
+            ),
             parse_options=pc.ParseOptions(
-                delimiter=separator if len(separator) == 1 else "\x1f",
+                delimiter=separator if len(separator) == 1 else _UNIT,
                 quote_char='"' if quote else False,
                 newlines_in_values=quote,
             ),
             convert_options=pc.ConvertOptions(
-                column_types=types or {},
-                include_columns=columns or [],
-                null_values=["", "NA", "NaN", "nan", "NULL"],
+                column_types=types or {}, include_columns=columns or [], null_values=_NULL
             ),
         )
+
+    try:
+        with path.open("rb") as raw:
+            head = raw.read(4)
+        _check_bom(head, encoding, path)
+        table = parse(use_threads=True)
+        for name, kind in zip(table.column_names, table.schema.types):
+            if pa.types.is_binary(kind):  # what the parser takes for text that is not UTF-8
+                _find_bad_line(path, encoding)
+                raise DataError(f"column '{name}' of '{path}' holds bytes that are not {encoding}")
+        return table
     except pa.ArrowKeyError as error:
         raise _column_error(path, separator, columns or [], encoding) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         _find_bad_line(path, encoding)
-        reason = " ".join(str(error).split())
+        reason = str(error)
         if "runcated" in reason or "nexpected end" in reason:
-            reason = _TRUNCATED
-        raise DataError(f"cannot read '{path}': {reason}") from error
+            raise DataError(f"cannot read '{path}': {_TRUNCATED}") from error
+        try:
+            parse(use_threads=False)  # only this mode tells the row
+        except (pa.ArrowException, OSError) as again:
+            reason = str(again)
+        raise DataError(f"cannot read '{path}': {' '.join(reason.split())}") from error
+
+
+def _source(path: Path, separator: str) -> Any:
+    """Return what the parser reads; a separator of several characters is replaced by one that no text
+    holds.
+    """
+    stream = pa.input_stream(str(path))
+    if len(separator) == 1:
+        return stream
+    with stream:
+        return pa.BufferReader(stream.read().replace(separator.encode(), _UNIT.encode()))
 
 
 def _column_error(path: Path, separator: str, columns: list[str], encoding: str) -> DataError:

@@ -67,7 +67,7 @@ def table_report(dataset: Dataset) -> dict[str, dict[str, Any]]:
         linked = linked[linked != ""]
         report["kg"].update(
             num_entities=len(entities),
-            num_relations=len(pd.unique(triples["relation"])),
+            num_relations=len(set(triples["relation"])),
             num_items_linked=len(linked),
             num_items_linked_without_triple=int((~np.isin(linked.astype(str), entities.astype(str))).sum()),
         )

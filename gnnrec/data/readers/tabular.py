@@ -54,6 +54,8 @@ def read_tabular(
     path = Path(path)
     wanted = [name for name in (user, item, rating, timestamp) if name]
     table = _table(path, wanted, separator, encoding)
+    if not len(table):
+        raise DataError(f"'{path}' holds no interactions")
     item_table = (
         None
         if items is None

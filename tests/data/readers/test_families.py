@@ -1,0 +1,252 @@
+"""The other readers, each on an excerpt in the true format of its family."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnnrec.data.readers.amazon import read_amazon
+from gnnrec.data.readers.bookcrossing import read_bookcrossing
+from gnnrec.data.readers.citeulike import read_citeulike
+from gnnrec.data.readers.gowalla import read_gowalla
+from gnnrec.data.readers.lastfm import read_lastfm
+from gnnrec.data.readers.mind import read_mind
+from gnnrec.data.readers.steam import read_steam
+from gnnrec.data.readers.yelp import read_yelp
+from gnnrec.errors import DataError
+
+
+def lines(path: Path, *records: object) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_amazon_2014_gzipped_with_python_metadata(tmp_path: Path) -> None:
+    reviews = [
+        {"reviewerID": "A1", "asin": "B2", "reviewText": "ok", "overall": 5.0, "unixReviewTime": 1169596800},
+        {"reviewerID": "A2", "asin": "B2", "reviewText": "no", "overall": 1.0, "unixReviewTime": 1169596900},
+        {"reviewerID": "A1", "asin": "B1", "reviewText": "hm", "overall": 3.0, "unixReviewTime": 1169596700},
+    ]
+    path = tmp_path / "reviews_Beauty_5.json.gz"
+    path.write_bytes(gzip.compress("".join(json.dumps(review) + "\n" for review in reviews).encode()))
+    meta = tmp_path / "meta_Beauty.json"
+    meta.write_text(
+        "{'asin': 'B1', 'title': 'Cup &amp; saucer', 'categories': [['Home', 'Kitchen'], ['Home', 'Gifts']], "
+        "'description': '<b>White</b> cup', 'brand': 'Acme'}\n"
+        "{'asin': 'B9', 'title': 'Never reviewed'}\n"
+    )
+    dataset = read_amazon(path, meta)
+    assert dataset.users["user_id"].tolist() == ["A1", "A2"]
+    assert dataset.items["item_id"].tolist() == ["B1", "B2"]
+    assert dataset.items["text"][0] == "Cup & saucer. Acme. Home, Kitchen, Gifts. White cup"
+    assert dataset.card["notes"]["num_items_without_a_row"] == 1
+    assert read_amazon(path, meta, all_items=True).num_items == 3
+    assert "2014" in dataset.card["release"]
+
+
+def test_amazon_2023_counts_parents_and_milliseconds(tmp_path: Path) -> None:
+    path = lines(
+        tmp_path / "All_Beauty.jsonl",
+        {"rating": 4.0, "asin": "B0c", "parent_asin": "B0p", "user_id": "AE1", "timestamp": 1588687728923},
+        {"rating": 5.0, "asin": "B0d", "parent_asin": "B0p", "user_id": "AE2", "timestamp": 1588615855070},
+    )
+    meta = lines(
+        tmp_path / "meta.jsonl",
+        {"parent_asin": "B0p", "title": "Mist", "features": ["A", "B"], "description": [], "store": "Howard"},
+    )
+    dataset = read_amazon(path, meta)
+    assert dataset.num_items == 1
+    assert dataset.interactions.timestamp is not None
+    assert dataset.interactions.timestamp.max() == 1588687728
+    assert dataset.items["text"][0] == "Mist. Howard. A B"
+
+
+def test_amazon_errors_name_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.json"
+    path.write_text(
+        '{"reviewerID": "A1", "asin": "B2", "overall": 5.0, "unixReviewTime": 1169596800}\n{"asin": \n'
+    )
+    with pytest.raises(DataError, match=r"reviews\.json' line 2: not JSON"):
+        read_amazon(path)
+    path.write_text('{"asin": "B2", "overall": 5.0}\n')
+    with pytest.raises(DataError, match="line 1: no field 'reviewerID' or 'user_id'"):
+        read_amazon(path)
+
+
+def test_literals_are_never_executed(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.json"
+    path.write_text("{'reviewerID': __import__('os').getcwd()}\n")
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        read_amazon(path)
+
+
+def test_yelp(tmp_path: Path) -> None:
+    review = {
+        "review_id": "r",
+        "user_id": "u1",
+        "business_id": "b1",
+        "stars": 4.0,
+        "date": "2018-07-07 22:09:11",
+    }
+    lines(
+        tmp_path / "yelp_academic_dataset_review.json",
+        review,
+        {**review, "user_id": "u2", "business_id": "b2", "date": "2018-07-08"},
+        {**review, "date": "2019-01-01 00:00:00"},
+    )
+    lines(
+        tmp_path / "yelp_academic_dataset_business.json",
+        {"business_id": "b1", "name": "Turning Point", "city": "North Wales", "categories": "Cafes, Food"},
+        {"business_id": "b3", "name": "Closed", "city": "Tucson", "categories": None},
+    )
+    lines(
+        tmp_path / "yelp_academic_dataset_user.json",
+        {"user_id": "u1", "friends": "u2, u77"},
+        {"user_id": "u2", "friends": "None"},
+    )
+    dataset = read_yelp(tmp_path, friends=True)
+    assert dataset.items["item_id"].tolist() == ["b1", "b3", "b2"]
+    assert dataset.items["text"][0] == "Turning Point. Cafes, Food. North Wales"
+    assert not dataset.interactions.unique
+    assert dataset.tables["friends"].to_numpy().tolist() == [[0, 1]]
+    assert dataset.card["notes"]["num_dangling_rows_in_friends"] == 1
+    assert dataset.interactions.timestamp is not None
+    assert dataset.interactions.timestamp[0] == 1531001351
+
+
+def test_gowalla(tmp_path: Path) -> None:
+    (tmp_path / "loc-gowalla_totalCheckins.txt.gz").write_bytes(
+        gzip.compress(
+            b"0\t2010-10-19T23:55:27Z\t30.2359091167\t-97.7951395833\t22847\n"
+            b"0\t2010-10-18T22:17:43Z\t30.2691029532\t-97.7493953705\t420315\n"
+            b"1\t2010-10-17T23:42:03Z\t30.2557309927\t-97.7633857727\t22847\n"
+        )
+    )
+    (tmp_path / "loc-gowalla_edges.txt").write_text("0\t1\n1\t0\n1\t5\n")
+    dataset = read_gowalla(tmp_path)
+    assert dataset.items["item_id"].tolist() == [22847, 420315]
+    assert dataset.interactions.timestamp is not None
+    assert dataset.interactions.timestamp.tolist() == [1287532527, 1287440263, 1287358923]
+    assert len(dataset.tables["friends"]) == 2
+
+
+def test_lastfm(tmp_path: Path) -> None:
+    (tmp_path / "artists.dat").write_text(
+        'id\tname\turl\tpictureURL\n1\tMALICE MIZER\thttp://a\thttp://b\n2\tDiary of "Dreams"\thttp://c\t\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "user_artists.dat").write_text(
+        "userID\tartistID\tweight\n2\t1\t13883\n2\t2\t11690\n4\t2\t5\n"
+    )
+    (tmp_path / "user_friends.dat").write_text("userID\tfriendID\n2\t4\n4\t2\n")
+    (tmp_path / "tags.dat").write_bytes("tagID\ttagValue\n1\tmetal\n2\tcanção\n".encode("latin-1"))
+    (tmp_path / "user_taggedartists.dat").write_text(
+        "userID\tartistID\ttagID\tday\tmonth\tyear\n2\t2\t2\t1\t4\t2009\n"
+    )
+    dataset = read_lastfm(tmp_path)
+    assert dataset.items["title"].tolist() == ["MALICE MIZER", 'Diary of "Dreams"']
+    assert dataset.context is not None
+    assert dataset.context["plays"].tolist() == [13883, 11690, 5]
+    assert dataset.tables["tags"]["tag"].tolist() == ["canção"]
+    assert dataset.tables["friends"].to_numpy().tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_bookcrossing(tmp_path: Path, original: bool) -> None:
+    if original:
+        (tmp_path / "BX-Book-Ratings.csv").write_bytes(
+            b'"User-ID";"ISBN";"Book-Rating"\r\n"276725";"034545104X";"0"\r\n"276726";"0155061224";"5"\r\n'
+        )
+        books = (
+            '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S"\n'
+            '"034545104X";"Flesh; \\"Tones\\": Nóvel";"M. J. Rose";"2002";"Farrar &amp; Co";"http://x"\n'
+        )
+        (tmp_path / "BX-Books.csv").write_bytes(books.encode("latin-1"))
+        (tmp_path / "BX-Users.csv").write_bytes(
+            b'"User-ID";"Location";"Age"\n"276725";"tyler, texas, usa";NULL\n'
+        )
+    else:
+        (tmp_path / "Ratings.csv").write_text(
+            "User-ID,ISBN,Book-Rating\n276725,034545104X,0\n276726,0155061224,5\n"
+        )
+        (tmp_path / "Books.csv").write_text(
+            "ISBN,Book-Title,Book-Author,Year-Of-Publication,Publisher\n"
+            '034545104X,"Flesh; ""Tones"": Nóvel",M. J. Rose,2002,Farrar & Co\n',
+            encoding="utf-8",
+        )
+    dataset = read_bookcrossing(tmp_path)
+    assert dataset.items["item_id"].tolist() == ["034545104X", "0155061224"]
+    assert dataset.items["text"][0] == 'Flesh; "Tones": Nóvel. M. J. Rose. Farrar & Co. 2002'
+    assert dataset.interactions.rating is not None
+    assert dataset.interactions.rating.tolist() == [0, 5]
+
+
+def test_citeulike_a(tmp_path: Path) -> None:
+    (tmp_path / "users.dat").write_text("2 0 3\n1 3\n")
+    (tmp_path / "citations.dat").write_text("1 2\n0\n1 0\n0\n")
+    (tmp_path / "tags.dat").write_text("ucsc-browser\nrr_interval\n")
+    (tmp_path / "item-tag.dat").write_text("2 1 0\n0\n1 1\n0\n")
+    dataset = read_citeulike(tmp_path)
+    assert dataset.interactions.pair_keys().tolist() == [0, 3, 4 + 3]
+    assert dataset.items["text"].tolist() == ["rr_interval, ucsc-browser", "", "rr_interval", ""]
+    assert dataset.tables["citations"].to_numpy().tolist() == [[0, 2], [2, 0]]
+    (tmp_path / "raw-data.csv").write_bytes(
+        b'"doc.id","title","citeulike.id","raw.title","raw.abstract"\n'
+        b'"1","a","42","The metabolic world","We caf\xe9"\n'
+    )
+    assert read_citeulike(tmp_path).items["text"][0] == "The metabolic world. We café"
+    assert read_citeulike(tmp_path, text="tags").items["text"][2] == "rr_interval"
+    (tmp_path / "users.dat").write_text("2 0 3\n3 3\n")
+    with pytest.raises(DataError, match=r"users\.dat' line 2: says 3 values and holds 1"):
+        read_citeulike(tmp_path)
+
+
+def test_citeulike_t(tmp_path: Path) -> None:
+    (tmp_path / "users.dat").write_text("1 1\n2 0 1\n")
+    (tmp_path / "tags.dat").write_text("webimages\nhomomorphism\n")
+    (tmp_path / "tag-item.dat").write_text("2 1 0\n1 1\n")
+    assert read_citeulike(tmp_path).items["text"].tolist() == ["webimages", "webimages, homomorphism"]
+
+
+def test_steam(tmp_path: Path) -> None:
+    reviews = (
+        "{u'username': u'Chaos Syren', u'hours': 0.1, u'product_id': u'725280', u'date': u'2017-12-17', "
+        "u'text': u'x'}\n"
+        "{u'username': u'Ariman1', u'product_id': u'328100', u'date': u'2017-08-02', u'text': u'y'}\n"
+    )
+    (tmp_path / "steam_reviews.json.gz").write_bytes(gzip.compress(reviews.encode()))
+    (tmp_path / "steam_games.json").write_text(
+        "{u'app_name': u'Lost', u'genres': [u'Action', u'Indie'], u'id': u'725280', u'developer': u'Kot'}\n"
+        "{u'app_name': u'No id'}\n"
+    )
+    dataset = read_steam(tmp_path)
+    assert dataset.items["text"][0] == "Lost. Kot. Action, Indie"
+    assert dataset.context is not None
+    np.testing.assert_allclose(dataset.context["hours"], [0.1, 0.0])
+
+
+def test_mind(tmp_path: Path) -> None:
+    (tmp_path / "behaviors.tsv").write_text(
+        "1\tU13740\t11/11/2019 9:05:58 AM\tN55189 N42782\tN55689-1 N35729-0\n"
+        "2\tU13740\t11/12/2019 6:11:30 PM\tN55189 N42782\tN35729-1 N55689-1\n"
+        "3\tU91836\t11/12/2019 6:11:30 PM\t\tN20678-0 N39317-1\n"
+    )
+    (tmp_path / "news.tsv").write_text(
+        'N55528\tlifestyle\troyals\tThe "Brands"\tShop it\thttps://x\t[{"Label": "P"}]\t[]\n'
+        "N55689\tsports\tnfl\tCharles Rogers\t\thttps://y\t[]\t[]\n",
+        encoding="utf-8",
+    )
+    dataset = read_mind(tmp_path)
+    assert len(dataset.interactions) == 5
+    assert dataset.items["text"].tolist()[:2] == ['The "Brands". Shop it', "Charles Rogers"]
+    clicks = read_mind(tmp_path, history=False)
+    assert len(clicks.interactions) == 3
+    assert clicks.interactions.timestamp is not None
+    assert clicks.interactions.timestamp.min() == 1573463158
+    (tmp_path / "behaviors.tsv").write_text("1\tU1\tyesterday\t\tN1-1\n")
+    with pytest.raises(DataError, match="line 1: 'yesterday' is no time"):
+        read_mind(tmp_path)

@@ -1,0 +1,143 @@
+"""CSV, TSV and Parquet files, and everything that may be wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gnnrec.data.dataset import Dataset
+from gnnrec.data.readers.tabular import read_tabular
+from gnnrec.errors import DataError, GnnrecError
+
+GOOD = "u,i,r,t\nann,x,3,1500000000\nbob,y,4,1500000100\nann,y,5,1500000200\n"
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def read(path: Path, **options: Any) -> Dataset:
+    return read_tabular(path, user="u", item="i", rating="r", timestamp="t", **options)
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "gz", "parquet", "crlf", "bom"])
+def test_forms_agree(tmp_path: Path, form: str) -> None:
+    expected = read(write(tmp_path / "good.csv", GOOD))
+    content = {
+        "csv": ("a.csv", GOOD),
+        "tsv": ("a.tsv", GOOD.replace(",", "\t")),
+        "gz": ("a.csv.gz", gzip.compress(GOOD.encode())),
+        "crlf": ("a.csv", GOOD.replace("\n", "\r\n")),
+        "bom": ("a.csv", b"\xef\xbb\xbf" + GOOD.encode()),
+    }
+    if form == "parquet":
+        path = tmp_path / "a.parquet"
+        pd.DataFrame(
+            {
+                "u": ["ann", "bob", "ann"],
+                "i": ["x", "y", "y"],
+                "r": [3, 4, 5],
+                "t": 1500000000 + np.arange(3) * 100,
+            }
+        ).to_parquet(path)
+    else:
+        path = write(tmp_path / content[form][0], content[form][1])
+    assert read(path).fingerprint() == expected.fingerprint()
+
+
+def test_ids_do_not_depend_on_row_order(tmp_path: Path) -> None:
+    header, *rows = GOOD.splitlines()
+    one = read(write(tmp_path / "a.csv", GOOD))
+    two = read(write(tmp_path / "b.csv", "\n".join([header, *reversed(rows)])))
+    assert one.fingerprint() == two.fingerprint()
+    assert two.users["user_id"].tolist() == ["ann", "bob"]
+
+
+def test_quotes_dates_and_milliseconds(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'u,i,t\n"a,1","x ""y""",2019-01-01T00:00:00\nb,z,2019-01-02T00:00:00\n')
+    dataset = read_tabular(path, user="u", item="i", timestamp="t")
+    assert dataset.users["user_id"].tolist() == ["a,1", "b"]
+    assert dataset.items["item_id"].tolist() == ['x "y"', "z"]
+    assert dataset.interactions.timestamp is not None
+    assert dataset.interactions.timestamp.tolist() == [1546300800, 1546387200]
+    path = write(tmp_path / "b.csv", "u,i,t\na,x,1500000000123\n")
+    assert read_tabular(path, user="u", item="i", timestamp="t").interactions.timestamp == [1500000000]
+
+
+def test_item_tables_give_text_and_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", GOOD)
+    items = write(tmp_path / "items.csv", "id,name,about\ny,Why,\nz,Zed,last\nx,Ex,crossed\n")
+    dataset = read(path, items=items, item_id="id", text=["name", "about"])
+    assert dataset.items["item_id"].tolist() == ["y", "z", "x"]
+    assert dataset.items["text"].tolist() == ["Why", "Zed. last", "Ex. crossed"]
+    assert read(path, items=items, item_id="id", all_items=False).items["item_id"].tolist() == ["y", "x"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            GOOD.replace("u,i,r,t", "user,i,r,t"),
+            r"bad\.csv' has no column 'u' \(its columns: user, i, r, t\)",
+        ),
+        (GOOD.replace("4,1500000100", "-4,1500000100"), r"bad\.csv': rating -4.0 in row 2"),
+        (GOOD.replace("4,1500000100", "NaN,1500000100"), r"rating nan in row 2"),
+        (GOOD.replace("4,1500000100", ",1500000100"), r"rating nan in row 2"),
+        (GOOD.replace("4,1500000100", "high,1500000100"), r"column 'r' of '.*bad\.csv' must hold numbers"),
+        (
+            GOOD.replace("1500000100", "1500000100000"),
+            r"mixed units: 1500000000 in row 1 .* 1500000100000 in row 2",
+        ),
+        (GOOD.replace("1500000100", "9500000100"), r"timestamp 9500000100 in row 2 lies in the future"),
+        (GOOD.replace("1500000100", ""), r"timestamp in row 2 is missing"),
+        (GOOD.replace("bob,", ","), r"column 'u' of .*ids are missing \(the first in row 2\)"),
+        (GOOD + "cy,x,1\n", r"bad\.csv'.*Expected 4 columns, got 3"),
+        ("u,i,r,t\n", "holds no interactions"),
+        ("", "is empty"),
+        (GOOD.replace("ann", "añn").encode("latin-1"), r"line 2: byte 0xf1 is not utf-8; pass the encoding"),
+        (GOOD.encode("utf-16"), "begins with the mark of utf-16"),
+    ],
+)
+def test_bad_files_are_named_with_the_place(tmp_path: Path, content: str | bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path / "bad.csv", content))
+
+
+def test_a_stated_encoding_is_used(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", GOOD.replace("ann", "añn").encode("latin-1"))
+    assert read(path, encoding="latin-1").users["user_id"].tolist() == ["añn", "bob"]
+
+
+@pytest.mark.parametrize("lost", [1, 8, 30])
+def test_a_cut_off_gzip_is_told(tmp_path: Path, lost: int) -> None:
+    rows = "".join(f"u{n},i{n % 7},3,{1500000000 + n * n}\n" for n in range(3000))
+    packed = gzip.compress(("u,i,r,t\n" + rows).encode())
+    with pytest.raises(DataError, match=r"bad\.csv\.gz.*cut off"):
+        read(write(tmp_path / "bad.csv.gz", packed[:-lost]))
+
+
+def test_repeated_items_and_missing_text_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", GOOD)
+    twice = write(tmp_path / "twice.csv", "item_id,name\nx,A\ny,B\nx,C\n")
+    with pytest.raises(DataError, match=r"repeats the id 'x' \(rows 1 and 3"):
+        read(path, items=twice)
+    empty = write(tmp_path / "empty.csv", "item_id,name\nx,\ny, \n")
+    with pytest.raises(DataError, match=r"no row has any text in 'name'"):
+        read(path, items=empty, text=["name"])
+    with pytest.raises(DataError, match="no column 'title'"):
+        read(path, items=empty, text=["title"])
+    some = write(tmp_path / "some.csv", "item_id,name\nx,\ny,B\n")
+    assert read(path, items=some, text=["name"]).card["notes"]["num_items_without_text"] == 1
+
+
+def test_a_missing_file_and_a_broken_parquet_are_told(tmp_path: Path) -> None:
+    with pytest.raises(GnnrecError, match="there is no file"):
+        read(tmp_path / "none.csv")
+    with pytest.raises(DataError, match=r"bad\.parquet' as parquet"):
+        read(write(tmp_path / "bad.parquet", b"PAR1 nonsense"))
