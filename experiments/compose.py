@@ -119,5 +119,7 @@ def _compose(overrides: Sequence[str], conf: Path) -> dict[str, Any]:
 
 
 def _first_comment(file: Path) -> str:
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ").rstrip() if first.startswith("#") else ""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# @package"):
+            return line.lstrip("# ").rstrip() if line.startswith("#") else ""
+    return ""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gnnrec.run import RunResult
 
 from experiments import table
 from experiments.cli import run_main
@@ -15,6 +14,7 @@ from experiments.spec import read_spec, table_jobs
 from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.report.frame import FinishedRun
+from gnnrec.run import RunResult
 from gnnrec.tracking import RunDir
 
 METRICS = [
@@ -62,14 +62,7 @@ class Runner:
                 {"key": run_dir.key, "protocol": config.protocol, "metrics": metrics, "groups": GROUPS}
             )
             run_dir.finish()
-        return _result(run_dir, metrics)
-
-
-def _result(run_dir: RunDir, metrics: dict[str, float]) -> RunResult:
-    result = object.__new__(RunResult)
-    object.__setattr__(result, "path", run_dir.path)
-    object.__setattr__(result, "metrics", metrics)
-    return result
+        return RunResult(run_dir.key, run_dir.path, metrics)
 
 
 @pytest.fixture

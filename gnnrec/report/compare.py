@@ -1,0 +1,76 @@
+"""Paired tests over users: does a row differ from the best baseline of its column?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from gnnrec.errors import DataError
+from gnnrec.report.frame import FinishedRun
+
+Runs = Mapping[tuple[str, str], Sequence[FinishedRun]]
+
+
+def paired_p_values(
+    runs: Runs, baselines: Sequence[str], metrics: Sequence[str]
+) -> dict[tuple[str, str, str], float]:
+    """Return Holm-corrected p-values of each row that is no baseline, by (block, row, metric).
+
+    Each user's value is averaged over seeds first; the test is a paired t-test over users against the baseline
+    with the highest mean, two-sided; the correction is over the rows of one block and metric. A metric that a
+    block does not have is left out, and so are users without a relevant item there.
+
+    Args:
+        runs: (block, row) -> the runs of all seeds.
+    """
+    result: dict[tuple[str, str, str], float] = {}
+    for block in dict.fromkeys(block for block, _ in runs):
+        rows = [row for at, row in runs if at == block]
+        for metric in metrics:
+            values = {
+                row: mean_over_seeds(runs[block, row], metric)
+                for row in rows
+                if _has(runs[block, row], metric)
+            }
+            known = [row for row in baselines if row in values]
+            others = [row for row in values if row not in baselines]
+            if not known or not others:
+                continue
+            best = max(known, key=lambda row: float(np.nanmean(values[row])))
+            raw = [_paired(values[row], values[best]) for row in others]
+            result |= {(block, row, metric): p for row, p in zip(others, holm(raw))}
+    return result
+
+
+def mean_over_seeds(runs: Sequence[FinishedRun], metric: str) -> np.ndarray:
+    """Return each user's mean over the runs, float64 [num_users]; a DataError unless all have the same users."""
+    arrays = [run.per_user("users", metric) for run in runs]
+    for run, found in zip(runs, arrays):
+        if not np.array_equal(found["users"], arrays[0]["users"]):
+            raise DataError(f"'{run.path}' was evaluated on other users than '{runs[0].path}'")
+    return np.mean([found[metric] for found in arrays], axis=0)
+
+
+def _has(runs: Sequence[FinishedRun], metric: str) -> bool:
+    return all(run.result["metrics"].get(metric) is not None for run in runs)
+
+
+def _paired(first: np.ndarray, second: np.ndarray) -> float:
+    known = ~(np.isnan(first) | np.isnan(second))
+    if np.array_equal(first[known], second[known]):
+        return 1.0  # the t statistic of no difference at all is 0 / 0
+    return float(stats.ttest_rel(first[known], second[known]).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm-corrected p-values: p_(i) * (m - i + 1) over ascending p, made non-decreasing, at most 1.
+
+    Holm 1979, https://www.jstor.org/stable/4615733.
+    """
+    order = np.argsort(p_values)
+    steps = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected.tolist()
