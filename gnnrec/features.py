@@ -31,6 +31,9 @@ class InitConfig:
         dim: width of x.
         hidden: width of the hidden layer of the projection; 0 for a linear map.
         std: standard deviation of the initial id table.
+        neighbours: an item that training never sees also gets the mean final embedding of so many seen items with
+            the nearest texts (see TextNeighbours); 0 for none.
+        own_weight: what its own encoded text is weighted with beside that mean.
         id_dropout: probability that, during training, a row of an id + text sum loses its id part, so that the
             text part learns to stand alone, as it must for an unseen item (the idea of DropoutNet, Volkovs et al.
             2017, https://papers.nips.cc/paper/2017/hash/dbd22ba3bd0df8f385bdac3e9f8be207-Abstract.html).
@@ -41,6 +44,8 @@ class InitConfig:
     dim: int = 64
     hidden: int = 0
     std: float = 0.1
+    neighbours: int = 0
+    own_weight: float = 0.5
     id_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -49,6 +54,8 @@ class InitConfig:
         check_range("dim", self.dim, "init", low=1)
         check_range("hidden", self.hidden, "init", low=0)
         check_range("std", self.std, "init", low=0, low_open=True)
+        check_range("neighbours", self.neighbours, "init", low=0)
+        check_range("own_weight", self.own_weight, "init", low=0)
         check_range("id_dropout", self.id_dropout, "init", low=0, high=1, high_open=True)
 
     @property
@@ -60,7 +67,7 @@ class InitConfig:
 
     @property
     def needs_item_text(self) -> bool:
-        return self.mode != "id" or "profile" in self.user_mode
+        return self.mode != "id" or "profile" in self.user_mode or self.neighbours > 0
 
     @property
     def needs_user_text(self) -> bool:
@@ -155,6 +162,33 @@ class NodeFeatures(nn.Module):
         return torch.cat([self.users(), self.items()])
 
 
+class TextNeighbours:
+    """Gives items without train interactions the embeddings of the seen items whose texts are nearest.
+
+    e_i <- own_weight e_i + sum_{j in N_k(i)} w_ij e_j, w_ij = max(cos(v_i, v_j), 0)^3 / sum_j' (...): content kNN
+    with the user's learned score s(u, j) = e_u . e_j in place of whether u touched j. The cube favours the nearest.
+
+    Args:
+        vectors: text vectors of all items [num_items, d]. seen: bool [num_items]. k: neighbours of each item.
+    """
+
+    def __init__(self, vectors: np.ndarray, seen: np.ndarray, k: int, own_weight: float) -> None:
+        x = F.normalize(_prepare(vectors, torch.from_numpy(seen), "item"), dim=1)
+        warm = torch.from_numpy(np.flatnonzero(seen))
+        self.unseen = torch.from_numpy(np.flatnonzero(~seen))
+        similarity, place = (x[self.unseen] @ x[warm].T).clamp(min=0).pow(3).topk(min(k, len(warm)), dim=1)
+        self.weight = similarity / similarity.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        self.neighbour = warm[place]
+        self.own_weight = own_weight
+
+    def fill(self, item_emb: Tensor) -> Tensor:
+        """Return item embeddings [num_items, dim] with the unseen rows filled in; the seen rows are unchanged."""
+        unseen, weight = self.unseen.to(item_emb.device), self.weight.to(item_emb.device)
+        near = item_emb[self.neighbour.to(item_emb.device)]
+        filled = self.own_weight * item_emb[unseen] + (weight.unsqueeze(2) * near).sum(dim=1)
+        return item_emb.index_copy(0, unseen, filled)
+
+
 def make_features(
     config: InitConfig,
     train: Interactions,
@@ -193,7 +227,7 @@ def _side(mode: str, vectors: Tensor | None, seen: Tensor, config: InitConfig) -
 
 
 def _prepare(vectors: np.ndarray | None, seen: Tensor, side: str) -> Tensor:
-    """Centre on the nodes seen in training and scale to unit mean variance: sentence vectors share one direction."""
+    """Centre on the nodes seen in training (sentence vectors share one direction) and scale to unit length."""
     if vectors is None:
         raise ConfigError(
             f"this init mode needs {side} text vectors; choose a 'text' option or another 'init'"
@@ -201,13 +235,18 @@ def _prepare(vectors: np.ndarray | None, seen: Tensor, side: str) -> Tensor:
     if len(vectors) != len(seen):
         raise ConfigError(f"{side} text vectors must have {len(seen)} rows (got {len(vectors)})")
     x = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
-    fitted = x[seen] if bool(seen.any()) else x
-    x = x - fitted.mean(dim=0)
-    return x / fitted.std(dim=0).square().mean().sqrt().clamp(min=1e-12)
+    return _unit_length(x - (x[seen] if bool(seen.any()) else x).mean(dim=0))
 
 
 def _profiles(train: Interactions, item_text: Tensor) -> Tensor:
-    """Mean text vector of each user's train items, scaled to unit mean variance; zeros without any."""
+    """Mean text vector of each user's train items, scaled like the items'; zeros without any."""
     counts = np.maximum(train.user_counts(), 1)[:, None]
-    profiles = torch.from_numpy(np.asarray(train.csr() @ item_text.numpy() / counts, dtype=np.float32))
-    return profiles / profiles.std(dim=0).square().mean().sqrt().clamp(min=1e-12)
+    return _unit_length(
+        torch.from_numpy(np.asarray(train.csr() @ item_text.numpy() / counts, dtype=np.float32))
+    )
+
+
+def _unit_length(x: Tensor) -> Tensor:
+    # One factor for all rows, not one per row. Unit variance per column instead would let one step of Adam, which
+    # moves every weight by lr whatever the gradient, move x by lr times the width of the text vectors.
+    return x / x.square().sum(dim=1).mean().sqrt().clamp(min=1e-12)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnrec.errors import ConfigError, check_choice
-from gnnrec.features import NodeFeatures
+from gnnrec.features import NodeFeatures, TextNeighbours
 from gnnrec.graph import BipartiteGraph
 from gnnrec.views import Augmentation, View
 
@@ -25,6 +25,7 @@ class Recommender(nn.Module):
         graph: the train graph.
         augmentations: applied to the main view of every training step, never at scoring.
         score: `dot` or `cosine`.
+        unseen: fills in the final embeddings of items without train interactions, at scoring only.
     """
 
     def __init__(
@@ -35,12 +36,13 @@ class Recommender(nn.Module):
         augmentations: Sequence[Augmentation] = (),
         score: str = "dot",
         name: str = "recommender",
+        unseen: TextNeighbours | None = None,
     ) -> None:
         super().__init__()
         check_choice("score", score, ("dot", "cosine"), "model")
         self.features, self.encoder, self.graph = features, encoder, graph
         self.augmentations = tuple(augmentations)
-        self.score, self.name = score, name
+        self.score, self.name, self.unseen = score, name, unseen
         self._embedded: tuple[Tensor, Tensor] | None = None
 
     def view(self) -> View:
@@ -59,9 +61,11 @@ class Recommender(nn.Module):
             self.eval()
             final = self.encoder(self.view()).final
             self.train(training)
-            if self.score == "cosine":
-                final = F.normalize(final, dim=-1)
             user_emb, item_emb = self.graph.split(final)
+            if self.unseen is not None:
+                item_emb = self.unseen.fill(item_emb)
+            if self.score == "cosine":
+                user_emb, item_emb = F.normalize(user_emb, dim=-1), F.normalize(item_emb, dim=-1)
             self._embedded = user_emb, item_emb
         return self._embedded
 

@@ -20,7 +20,7 @@ from gnnrec.data.splits import Split, make_split
 from gnnrec.errors import ConfigError
 from gnnrec.evaluation.evaluate import Evaluation, evaluate
 from gnnrec.evaluation.task import Task, test_task, validation_task
-from gnnrec.features import make_features
+from gnnrec.features import TextNeighbours, make_features
 from gnnrec.graph import BipartiteGraph
 from gnnrec.manifest import Phases, environment
 from gnnrec.model import Recommender
@@ -223,7 +223,10 @@ def make_recommender(
     user_vectors: np.ndarray | None = None,
 ) -> Recommender:
     """Build the untrained model of a configuration over the graph of `train`; seeded, global state untouched."""
-    model = config.model
+    model, unseen = config.model, None
+    if config.init.neighbours and item_vectors is not None:
+        seen = train.item_counts() > 0
+        unseen = TextNeighbours(item_vectors, seen, config.init.neighbours, config.init.own_weight)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
         recommender = Recommender(
@@ -233,6 +236,7 @@ def make_recommender(
             augmentations=[build(part, "model.augmentations") for part in model.augmentations],
             score=model.score,
             name=model.name,
+            unseen=unseen,
         )
     return recommender.to(config.device)
 
