@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,6 +33,41 @@ def softmax_loss(positive: Tensor, negative: Tensor, mask: Tensor | None = None)
     if mask is not None:
         negative = negative.masked_fill(mask, float("-inf"))
     return (torch.logsumexp(torch.cat([positive.unsqueeze(1), negative], dim=1), dim=1) - positive).mean()
+
+
+def bce(positive: Tensor, negative: Tensor) -> Tensor:
+    """Binary cross-entropy on logits, mean over all pairs: -log sigmoid(p) and -log(1 - sigmoid(n)).
+
+    He et al. 2017, https://arxiv.org/abs/1708.05031, eq. 7 (a sum there; the mean over positives and negatives here).
+
+    Shapes: positive [batch], negative [batch, num_negatives] -> scalar.
+    """
+    return torch.cat([F.softplus(-positive), F.softplus(negative).flatten()]).mean()
+
+
+def cosine_contrastive(positive: Tensor, negative: Tensor, margin: float, negative_weight: float) -> Tensor:
+    """Mean over the batch of (1 - p) + negative_weight * mean_n max(0, n - margin), on cosine scores.
+
+    Mao et al. 2021, SimpleX, https://arxiv.org/abs/2109.12613, eq. 1.
+
+    Shapes: positive [batch], negative [batch, num_negatives] -> scalar.
+    """
+    return (1 - positive + negative_weight * F.relu(negative - margin).mean(dim=1)).mean()
+
+
+def bilateral_softmax(
+    positive: Tensor, negative: Tensor, positive_temperature: float, negative_temperature: float
+) -> Tensor:
+    """BSL: mean over the batch of -p / t1 + (t2 / t1) * log mean_n exp(n / t2), on cosine scores.
+
+    Wu et al. 2024, https://arxiv.org/abs/2312.12882, eq. 15, with the positive's own log-mean-exp taken over the
+    single train pair of a row, where it reduces to p / t1. t1 = t2 is the sampled softmax without the positive in
+    the denominator.
+
+    Shapes: positive [batch], negative [batch, num_negatives] -> scalar.
+    """
+    pooled = torch.logsumexp(negative / negative_temperature, dim=1) - math.log(negative.shape[1])
+    return (negative_temperature * pooled - positive).mean() / positive_temperature
 
 
 def info_nce(first: Tensor, second: Tensor, temperature: float = 0.2) -> Tensor:

@@ -1,74 +1,18 @@
-"""Objectives: named, weighted sums of terms over one training step.
-
-A term is any callable (step) -> scalar. To add one, write a small frozen dataclass here with a `__call__` and name
-its class path in a YAML under `objective`.
-"""
+"""Terms that rank a user's train items before others."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gnnrec import losses
-from gnnrec.encoders.states import States
-from gnnrec.errors import ConfigError, check_choice, check_range
+from gnnrec.errors import check_choice, check_range
 from gnnrec.graph import BipartiteGraph
-from gnnrec.views import Augmentation, View, augment
-
-
-@dataclass
-class Step:
-    """One training step: a batch of train pairs, the main view, and everything a term may ask for.
-
-    Args:
-        user, positive: [batch] indices; negative: [batch, num_negatives] items the user has not touched.
-        view: the main view (features and graph after the model's own augmentations).
-        encoder: View -> States.
-        train: the unaugmented train graph.
-        generator: source of all randomness of the step.
-        keep_layers: whether the main states keep their layers.
-    """
-
-    user: Tensor
-    positive: Tensor
-    negative: Tensor
-    view: View
-    encoder: nn.Module
-    train: BipartiteGraph
-    generator: torch.Generator
-    keep_layers: bool = False
-
-    @cached_property
-    def states(self) -> States:
-        """The states of the main view, encoded once."""
-        return self.encoder(self.view, keep_layers=self.keep_layers)
-
-    @cached_property
-    def user_emb(self) -> Tensor:
-        """Final user rows of the batch: [batch, dim]."""
-        return self.states.final[self.user]
-
-    @cached_property
-    def positive_emb(self) -> Tensor:
-        """Final item rows of the batch: [batch, dim]."""
-        return self.item_emb(self.positive)
-
-    def item_emb(self, item: Tensor) -> Tensor:
-        """Final rows of some items: [*item.shape, dim]."""
-        return self.states.final[self.train.item_node(item)]
-
-    def encode(self, augmentations: Sequence[Augmentation], keep_layers: bool = False) -> States:
-        """Encode the main view under further augmentations."""
-        return self.encoder(augment(self.view, augmentations, self.generator), keep_layers=keep_layers)
-
-
-Term = Callable[[Step], Tensor]
+from gnnrec.objectives.step import Step
 
 
 @dataclass(frozen=True)
@@ -168,69 +112,65 @@ def known_pairs(
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """InfoNCE between two views of the batch's users and of its positive items, summed over the two sides.
-
-    Wu et al. 2021, SGL, https://arxiv.org/abs/2010.10783, eq. 10 and 11, with means over the distinct nodes of the
-    batch (as SELFRec's code; the paper sums). With LayerNoise as the only augmentation this is SimGCL's term.
-
-    Args:
-        first, second: augmentations of the two views; `second` defaults to a fresh draw of `first`.
-        temperature: divides the cosines.
-    """
-
-    first: Sequence[Augmentation]
-    second: Sequence[Augmentation] | None = None
-    temperature: float = 0.2
-
-    def __post_init__(self) -> None:
-        check_range("temperature", self.temperature, "Contrast", low=0, low_open=True)
+class BCE:
+    """Binary cross-entropy of positives against the sampled negatives (see losses.bce), dot-product scores."""
 
     def __call__(self, step: Step) -> Tensor:
-        one = step.encode(self.first).final
-        two = step.encode(self.first if self.second is None else self.second).final
-        users = torch.unique(step.user)
-        items = step.train.item_node(torch.unique(step.positive))
-        return sum(
-            (losses.info_nce(one[nodes], two[nodes], self.temperature) for nodes in (users, items)),
-            torch.zeros((), device=one.device),
+        positive = (step.user_emb * step.positive_emb).sum(-1)
+        return losses.bce(positive, torch.einsum("bd,bnd->bn", step.user_emb, step.item_emb(step.negative)))
+
+
+@dataclass(frozen=True)
+class CosineContrastive:
+    """SimpleX's loss on cosine scores against the sampled negatives (see losses.cosine_contrastive)."""
+
+    margin: float = 0.9
+    negative_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range("margin", self.margin, "CosineContrastive", low=-1, high=1)
+        check_range("negative_weight", self.negative_weight, "CosineContrastive", low=0)
+
+    def __call__(self, step: Step) -> Tensor:
+        user = F.normalize(step.user_emb, dim=-1)
+        positive = (user * F.normalize(step.positive_emb, dim=-1)).sum(-1)
+        negative = torch.einsum("bd,bnd->bn", user, F.normalize(step.item_emb(step.negative), dim=-1))
+        return losses.cosine_contrastive(positive, negative, self.margin, self.negative_weight)
+
+
+@dataclass(frozen=True)
+class BilateralSoftmax:
+    """BSL on cosine scores against the sampled negatives (see losses.bilateral_softmax)."""
+
+    positive_temperature: float = 0.1
+    negative_temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("positive_temperature", "negative_temperature"):
+            check_range(name, getattr(self, name), "BilateralSoftmax", low=0, low_open=True)
+
+    def __call__(self, step: Step) -> Tensor:
+        user = F.normalize(step.user_emb, dim=-1)
+        positive = (user * F.normalize(step.positive_emb, dim=-1)).sum(-1)
+        negative = torch.einsum("bd,bnd->bn", user, F.normalize(step.item_emb(step.negative), dim=-1))
+        return losses.bilateral_softmax(
+            positive, negative, self.positive_temperature, self.negative_temperature
         )
 
 
 @dataclass(frozen=True)
-class L2:
-    """Half the sum of squared layer-0 rows of the batch's users, positives and negatives, over the batch size."""
+class DirectAU:
+    """Alignment of user and positive, and uniformity of the batch's users and items: a + weight (u_user + u_item) / 2.
 
-    negatives: bool = True
+    Wang et al. 2022, https://arxiv.org/abs/2206.12811, eq. 8 and 9. As in the authors' code, rows repeat where a
+    user or item occurs twice in a batch.
+    """
 
-    def __call__(self, step: Step) -> Tensor:
-        x, node = step.view.x, step.train.item_node
-        rows = [x[step.user], x[node(step.positive)]]
-        if self.negatives:
-            rows.append(x[node(step.negative)].flatten(0, 1))
-        return losses.l2(*rows)
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """A term and its weight in the sum."""
-
-    term: Term
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_range("weight", self.weight, "objective", low=0)
+        check_range("weight", self.weight, "DirectAU", low=0)
 
-
-class Objective:
-    """The weighted sum of named terms; calling it returns the total and each weighted term by name."""
-
-    def __init__(self, terms: Mapping[str, Weighted]) -> None:
-        if not terms:
-            raise ConfigError("'objective' must have at least one term (got none)")
-        self.terms = dict(terms)
-        self.keep_layers = any(getattr(t.term, "needs_layers", False) for t in self.terms.values())
-
-    def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        values = {n: t.weight * t.term(step) for n, t in self.terms.items() if t.weight > 0}
-        return torch.stack(list(values.values())).sum(), {n: v.detach() for n, v in values.items()}
+    def __call__(self, step: Step) -> Tensor:
+        spread = losses.uniformity(step.user_emb) + losses.uniformity(step.positive_emb)
+        return losses.alignment(step.user_emb, step.positive_emb) + self.weight * spread / 2
