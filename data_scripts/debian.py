@@ -6,7 +6,7 @@ packages. Users and items with fewer than five pairs are dropped until none is l
 
     python data_scripts/debian.py                             # to the data home, from this machine's index
     python data_scripts/debian.py --output gnnrec/data/debian # the snapshot that the package carries
-    python data_scripts/debian.py --packages Packages.xz      # from a file: plain, gz, xz, bz2 (lz4, zst with apt)
+    python data_scripts/debian.py --packages Packages.xz      # from a file: plain, gz, xz, bz2
     python data_scripts/debian.py --descriptions              # also `debian-full`, with English descriptions
 
 Columns are facts of the index alone; dependency fields go into the pairs and nowhere else.
@@ -15,108 +15,38 @@ Columns are facts of the index alone; dependency fields go into the pairs and no
 from __future__ import annotations
 
 import argparse
-import bz2
-import gzip
-import lzma
 import re
-import subprocess
 import sys
-import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from debian_facts import item_facts, source_of, user_facts
+from debian_index import (
+    SUITE,
+    Descriptions,
+    Stanza,
+    descriptions,
+    fetch_translations,
+    index_targets,
+    package_stanzas,
+    read_index,
+)
 
-from gnnrec.errors import ConfigError, DataError, GnnrecError
+from gnnrec.data.dataset import Dataset
+from gnnrec.data.interactions import Interactions
+from gnnrec.data.native import write_native
+from gnnrec.errors import DataError, GnnrecError
 from gnnrec.files import data_home
 
-SUITE = "bookworm"
 CORE = 5
 RELATIONS = ("Depends", "Pre-Depends", "Recommends", "Suggests")
-APT_HELPER = "/usr/lib/apt/apt-helper"
-OPENERS: dict[bytes, Callable[[bytes], bytes]] = {
-    b"\x1f\x8b": gzip.decompress,
-    b"\xfd7zXZ": lzma.decompress,
-    b"BZh": bz2.decompress,
-}
-APT_FORMATS = (b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd")  # lz4, zstd: not in the standard library
-TEAM_WORDS = re.compile(
-    r"\b(team|group|maintainers?|packagers?|developers?|project|force|packaging|maintenance|tools)\b", re.I
-)
-LIST_ADDRESS = re.compile(r"<(?:team\+)?([^@<>]+)@(?:lists\.|alioth-lists\.|tracker\.debian\.org)", re.I)
-
-Stanza = dict[str, str]
-
-
-def run_apt(command: list[str]) -> bytes:
-    """Run one of apt's programs and return its output; a missing or failing program is a DataError."""
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except OSError as error:
-        raise DataError(
-            f"cannot run '{command[0]}': {error.strerror}; give the index with --packages FILE"
-        ) from error
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise DataError(f"'{command[0]}' failed: {lines[-1]}")
-    return done.stdout
-
-
-def read_index(path: str | Path) -> str:
-    """Return the text of an index file, whatever its compression (told by its first bytes, not its name)."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read the package index '{path}': {error.strerror}") from error
-    try:
-        if data.startswith(APT_FORMATS):
-            data = run_apt([APT_HELPER, "cat-file", str(path)])
-        for magic, opener in OPENERS.items():
-            if data.startswith(magic):
-                data = opener(data)
-                break
-        return data.decode("utf-8")
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise DataError(f"the package index '{path}' is broken: {error}") from error
-
-
-def index_files(kind: str, options: Iterable[str] = ()) -> list[Path]:
-    """Return the files of the main index of this machine's apt, `kind` as in 'Created-By' of its targets."""
-    command = ["apt-get", *options, "indextargets", "--format", "$(FILENAME)", f"Created-By: {kind}"]
-    command += [f"Codename: {SUITE}", "Component: main"]
-    command += ["Architecture: amd64"] if kind == "Packages" else ["Language: en"]
-    return [Path(line) for line in run_apt(command).decode().splitlines()]
-
-
-def parse_stanzas(text: str) -> list[Stanza]:
-    """Return the stanzas of a deb822 file; continuation lines keep their line break and lose one space.
-
-    Source: deb822(5), https://manpages.debian.org/deb822.
-    """
-    stanzas: list[Stanza] = []
-    for block in re.split(r"\n\s*\n", text):
-        stanza: Stanza = {}
-        field = None
-        for line in block.splitlines():
-            if line.startswith("#"):
-                continue
-            if line[:1] in (" ", "\t"):
-                if field is not None:
-                    stanza[field] += "\n" + line[1:].rstrip()
-            elif ":" in line:
-                field, value = line.split(":", 1)
-                stanza[field] = value.strip()
-        if stanza:
-            stanzas.append(stanza)
-    return stanzas
-
-
-def source_of(stanza: Stanza) -> str:
-    """Return the source package of a binary: 'Source' without its version, else the binary's own name."""
-    return stanza.get("Source", stanza["Package"]).split()[0]
+FACTS = [["section", "section"], ["tags", "tags"], ["team", "team"], ["homepage", "homepage_domain"]]
+ITEM_TEXT = [["package", "words"], *FACTS, ["source", "source"]]
+USER_TEXT = [["source package", "words"], *FACTS]
+DESCRIPTION = [["", "short_description"], ["", "description"]]
 
 
 def first_names(relation: str) -> list[str]:
@@ -153,93 +83,140 @@ def k_core(pairs: set[tuple[str, str]], k: int) -> set[tuple[str, str]]:
         pairs = kept
 
 
-def team_of(maintainer: str) -> str:
-    """Return the name of a maintaining team or mailing list, or '' where the maintainer is a person."""
-    name = maintainer.split("<")[0].strip(' "')
-    if TEAM_WORDS.search(name):
-        return name
-    listed = LIST_ADDRESS.search(maintainer)
-    return listed.group(1) if listed else ""
+def build(stanzas: list[Stanza], card: dict[str, Any] | None = None) -> Dataset:
+    """Return the data set of an index: ids in the order of names, facts as columns, figures in the card.
 
-
-def words_of(name: str) -> str:
-    """Return a package name cut into words at separators and between a library's prefix and its name.
-
-    >>> words_of("libglib2.0-dev")
-    'lib glib 2.0 dev'
+    Raises DataError where the 5-core is empty.
     """
-    parts = []
-    for part in re.split(r"[-_+]+", name):
-        part = re.sub(r"^lib(?=[a-z]{2})", "lib ", part)
-        parts.append(re.sub(r"(?<=[a-z]{2})(?=[0-9])", " ", part))
-    return " ".join(" ".join(parts).split())
-
-
-def tags_of(stanza: Stanza) -> list[str]:
-    """Return the debtags of a stanza, readable: 'implemented-in::c++' is 'implemented in c++'."""
-    tags = stanza.get("Tag", "").replace("\n", " ").split(",")
-    return [re.sub(r"::|-", " ", tag.strip()) for tag in tags if tag.strip()]
-
-
-def domain_of(homepage: str) -> str:
-    """Return the host of a homepage without 'www.', or ''."""
-    try:
-        host = urlsplit(homepage).hostname or ""
-    except ValueError:
-        return ""
-    return host.removeprefix("www.")
-
-
-def common(values: Iterable[str]) -> str:
-    """Return the most frequent non-empty value, the first in alphabetic order among equals, or ''."""
-    counts = Counter(value for value in values if value)
-    return min(counts, key=lambda value: (-counts[value], value)) if counts else ""
-
-
-def item_facts(names: list[str], stanzas: list[Stanza]) -> pd.DataFrame:
-    """Return one row of facts per binary package, in the order of `names`."""
-    by_name = {stanza["Package"]: stanza for stanza in reversed(stanzas)}
-    siblings = defaultdict(set)
-    for stanza in stanzas:
-        siblings[source_of(stanza)].add(stanza["Package"])
-    rows = []
-    for name in names:
-        stanza = by_name[name]
-        rows.append(
-            {
-                "item_id": name,
-                "words": words_of(name),
-                "source": source_of(stanza),
-                "section": stanza.get("Section", "").split("/")[-1],
-                "tags": ", ".join(tags_of(stanza)),
-                "team": team_of(stanza.get("Maintainer", "")),
-                "homepage_domain": domain_of(stanza.get("Homepage", "")),
-                "siblings": " ".join(sorted(siblings[source_of(stanza)] - {name})[:8]),
-                "architecture": stanza.get("Architecture", ""),
-                "priority": stanza.get("Priority", ""),
-                "multi_arch": stanza.get("Multi-Arch", ""),
-            }
+    pairs = sorted(k_core(dependency_pairs(stanzas), CORE))
+    if not pairs:
+        raise DataError(
+            f"no package of this index keeps {CORE} dependencies ({len(stanzas)} packages read): "
+            "is this a whole index?"
         )
-    return pd.DataFrame(rows)
+    users = {name: row for row, name in enumerate(sorted({user for user, _ in pairs}))}
+    items = {name: row for row, name in enumerate(sorted({item for _, item in pairs}))}
+    interactions = Interactions(
+        user=np.array([users[user] for user, _ in pairs], dtype=np.int32),
+        item=np.array([items[item] for _, item in pairs], dtype=np.int32),
+        num_users=len(users),
+        num_items=len(items),
+    )
+    item_table, user_table = item_facts(list(items), stanzas), user_facts(list(users), stanzas)
+    card = {
+        "title": "Debian packages: which source package needs which binary package",
+        "licence": "facts of the package index of Debian, which states no licence of its own",
+        "citation": f"The Debian Project, Debian {SUITE}, package index of main/amd64",
+        "source": f"package index of Debian {SUITE}, main/amd64",
+        "steps": [
+            "user: source package; item: binary package of the same index (no virtual package)",
+            f"pair: a binary of the user names the item in {', '.join(RELATIONS)} as first alternative",
+            "the user's own binaries are left out",
+            f"{CORE}-core: users and items with fewer than {CORE} pairs dropped until none is left",
+        ],
+        "text": {"item": ITEM_TEXT, "user": USER_TEXT},
+        "text_from": "facts of each package's own index entry, without its dependencies",
+        "text_coverage": {"item": coverage(item_table), "user": coverage(user_table)},
+        **figures(interactions),
+        **(card or {}),
+    }
+    return Dataset("debian", interactions, user_table, item_table, card)
 
 
-def user_facts(names: list[str], stanzas: list[Stanza]) -> pd.DataFrame:
-    """Return one row of facts per source package, gathered over its binaries, in the order of `names`."""
+def figures(interactions: Interactions) -> dict[str, Any]:
+    """Return counts, density, Gini of the item counts, share of the top fifth of items, and fingerprint."""
+    counts = np.sort(interactions.item_counts())
+    total, num = int(counts.sum()), len(counts)
+    gini = float((2 * np.arange(1, num + 1) - num - 1) @ counts / (num * total))
+    return {
+        "num_users": interactions.num_users,
+        "num_items": num,
+        "num_interactions": total,
+        "density": round(total / (interactions.num_users * num), 6),
+        "gini_items": round(gini, 4),
+        "share_of_top_20_percent_items": round(float(counts[num - num // 5 :].sum() / total), 4),
+        "fingerprint": interactions.fingerprint(),
+    }
+
+
+def coverage(table: pd.DataFrame) -> dict[str, float]:
+    """Return for every column but the id the share of rows in which it is not empty."""
+    return {str(name): round(float((table[name] != "").mean()), 4) for name in table.columns[1:]}
+
+
+def with_descriptions(dataset: Dataset, stanzas: list[Stanza], found: Descriptions) -> Dataset:
+    """Return `debian-full`: the same pairs and facts, with the English description of items and users.
+
+    A source package speaks through its binary of the same name, else through its first binary by name.
+    """
     binaries = defaultdict(list)
     for stanza in stanzas:
-        binaries[source_of(stanza)].append(stanza)
-    rows = []
-    for name in names:
-        own = binaries[name]
-        rows.append(
-            {
-                "user_id": name,
-                "words": words_of(name),
-                "section": common(stanza.get("Section", "").split("/")[-1] for stanza in own),
-                "tags": ", ".join(sorted({tag for stanza in own for tag in tags_of(stanza)})),
-                "team": common(team_of(stanza.get("Maintainer", "")) for stanza in own),
-                "homepage_domain": common(domain_of(stanza.get("Homepage", "")) for stanza in own),
-                "binaries": " ".join(sorted({stanza["Package"] for stanza in own})[:8]),
-            }
-        )
-    return pd.DataFrame(rows)
+        binaries[source_of(stanza)].append(stanza["Package"])
+    users, items = dataset.users.copy(), dataset.items.copy()
+    speakers = [name if name in binaries[name] else min(binaries[name]) for name in users["user_id"]]
+    for table, names in ((users, speakers), (items, list(items["item_id"]))):
+        table["short_description"] = [found[name][0] for name in names]
+        table["description"] = [found[name][1] for name in names]
+    card = {
+        **dataset.card,
+        "title": f"{dataset.card['title']}, with descriptions",
+        "licence": "descriptions are under the licences of their packages: not for passing on",
+        "text": {"item": [*ITEM_TEXT[:1], *DESCRIPTION], "user": [*USER_TEXT[:1], *DESCRIPTION]},
+        "text_from": "facts and description of each package's own index entry, without its dependencies",
+        "text_coverage": {"item": coverage(items), "user": coverage(users)},
+    }
+    return Dataset("debian-full", dataset.interactions, users, items, card)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build the data set, and `debian-full` on demand; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description="Build the data set `debian` from the package index of this machine or from a file."
+    )
+    parser.add_argument("--packages", metavar="FILE", help="a Packages file: plain, gz, xz, bz2, lz4, zst")
+    parser.add_argument("--output", metavar="FOLDER", help="where `debian` goes (default: data home/debian)")
+    parser.add_argument(
+        "--descriptions",
+        action="store_true",
+        help="also write `debian-full` to the data home, with descriptions",
+    )
+    parser.add_argument(
+        "--translations", metavar="FILE", help="a Translation-en file (default: apt fetches it)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        run(options)
+    except GnnrecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read the index, write the data sets and print where they are."""
+    path, release = Path(options.packages or ""), ""
+    if not options.packages:
+        targets = index_targets("Packages")
+        if not targets:
+            raise DataError(
+                f"apt on this machine has no index of Debian {SUITE} main/amd64: run `apt-get update`, "
+                "or give a file with --packages FILE"
+            )
+        path, release = targets[0]
+    stanzas = package_stanzas(path)
+    dataset = build(stanzas, {"release": release} if release else None)
+    report(dataset, write_native(dataset, options.output or data_home() / "debian"))
+    if options.descriptions:
+        translations = read_index(options.translations) if options.translations else fetch_translations()
+        full = with_descriptions(dataset, stanzas, descriptions(stanzas, translations))
+        report(full, write_native(full, data_home() / full.name))
+
+
+def report(dataset: Dataset, folder: Path) -> None:
+    """Print one line on a data set that was written."""
+    rows = len(dataset.interactions)
+    print(f"{dataset.name}: {dataset.num_users} users, {dataset.num_items} items, {rows} pairs -> {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
