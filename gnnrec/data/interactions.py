@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,10 @@ class Interactions:
     rating: np.ndarray | None = None
     timestamp: np.ndarray | None = None
     unique: bool = True
-    _checked: bool = field(default=False, repr=False)
+    checked: InitVar[bool] = False  # True skips the checks, for rows that come from checked ones
 
-    def __post_init__(self) -> None:
-        if self._checked:
+    def __post_init__(self, checked: bool) -> None:
+        if checked:
             return
         _set(self, "num_users", int(self.num_users))
         _set(self, "num_items", int(self.num_items))
@@ -59,7 +59,6 @@ class Interactions:
                 )
         if self.unique:
             self._check_unique()
-        _set(self, "_checked", True)
 
     def __len__(self) -> int:
         return len(self.user)
@@ -109,7 +108,7 @@ class Interactions:
             rating=None if self.rating is None else self.rating[chosen],
             timestamp=None if self.timestamp is None else self.timestamp[chosen],
             unique=self.unique,
-            _checked=True,
+            checked=True,
         )
 
     def canonical_order(self) -> np.ndarray | None:

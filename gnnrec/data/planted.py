@@ -69,9 +69,12 @@ def planted_dataset(
 
 
 def block_words(block: int) -> tuple[str, str]:
-    """Return the two words that stand for a block in planted text; different for the first 650 blocks."""
-    first, shift = block % len(_WORDS), block // len(_WORDS) + 1
-    return _WORDS[first], _WORDS[(first + shift) % len(_WORDS)]
+    """Return the two words that stand for a block in planted text.
+
+    They are shared by no other of the first 13 blocks; pairs repeat after 169.
+    """
+    first, round_ = 2 * (block % 13), block // 13
+    return _WORDS[first], _WORDS[(first + 1 + 2 * round_) % len(_WORDS)]
 
 
 def _block_text(block: np.integer, generator: np.random.Generator) -> str:

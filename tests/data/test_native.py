@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gnnrec.data.dataset import Dataset, load_dataset
+from gnnrec.data.native import read_native, write_native
+from gnnrec.data.recipe import apply_recipe
+from gnnrec.errors import DataError, GnnrecError
+
+
+def write(folder: Path, **tables: dict) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, columns in tables.items():
+        pd.DataFrame(columns).to_parquet(folder / f"{name}.parquet")
+    return folder
+
+
+def test_round_trip_keeps_everything(planted: Dataset, tmp_path: Path) -> None:
+    size = len(planted.interactions)
+    generator = np.random.default_rng(0)
+    dataset = replace(
+        planted,
+        interactions=replace(planted.interactions, rating=generator.integers(1, 6, size=size)),
+        published=generator.integers(0, 3, size=size).astype(np.int8),
+        context=pd.DataFrame({"device": generator.choice(["phone", "desk"], size=size)}),
+        tables={"friends": pd.DataFrame({"user": [0, 1], "friend": [2, 3]})},
+    )
+    back = read_native(write_native(dataset, tmp_path / "set"))
+    assert back.fingerprint() == dataset.fingerprint()
+    assert back.name == "planted"
+    assert back.context is not None
+    order = dataset.interactions.canonical_order()
+    assert order is not None
+    assert dataset.context is not None
+    assert back.context["device"].tolist() == dataset.context["device"].to_numpy()[order].tolist()
+    assert back.tables["friends"].to_numpy().tolist() == [[0, 2], [1, 3]]
+    assert back.card["text_from"] == dataset.card["text_from"]
+    assert read_native(write_native(back, tmp_path / "again")).fingerprint() == dataset.fingerprint()
+
+
+def test_a_bare_table_is_a_data_set(tmp_path: Path) -> None:
+    folder = write(tmp_path / "bare", interactions={"user": [1, 0], "item": [4, 2]})
+    dataset = load_dataset(folder)
+    assert (dataset.name, dataset.num_users, dataset.num_items) == ("bare", 2, 5)
+    assert dataset.items["item_id"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_tables_are_put_in_id_order(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "set",
+        interactions={"user": [1, 0], "item": [1, 2], "pos": [0, 1]},
+        items={"item": [2, 0, 1], "item_id": ["c", "a", "b"]},
+    )
+    dataset = load_dataset(folder)
+    assert dataset.items["item_id"].tolist() == ["a", "b", "c"]
+    assert dataset.card["time"] == "position"
+    assert read_native(write_native(dataset, tmp_path / "copy")).card["time"] == "position"
+
+
+def test_parts_in_words(tmp_path: Path) -> None:
+    words = ["warm_train_emb", "cold_val", "test", "warm_train_map"]
+    folder = write(tmp_path / "set", interactions={"user": [0] * 4, "item": range(4), "part": words})
+    assert load_dataset(folder).published is not None
+    assert load_dataset(folder).published.tolist() == [0, 1, 2, 0]  # type: ignore[union-attr]
+
+
+def test_one_file_of_several(tmp_path: Path) -> None:
+    folder = write(tmp_path / "pair", sport={"user": [0], "item": [3]}, cloth={"user": [1], "item": [0]})
+    with pytest.raises(
+        DataError, match=r"no interactions\.parquet; name one of its files: cloth\.parquet, sport"
+    ):
+        load_dataset(folder)
+    assert load_dataset(folder / "sport.parquet").num_items == 4
+    assert load_dataset(folder / "sport.parquet").name == "pair-sport"
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"interactions": {"user": [0]}}, "no column 'item'"),
+        ({"interactions": {"user": [0], "item": [-3]}}, r"interactions\.parquet': 'item' ids must be in"),
+        ({"interactions": {"user": [0.5], "item": [3]}}, "whole numbers"),
+        (
+            {"interactions": {"user": [0, None], "item": [3, 4]}},
+            r"column 'user' .* misses 1 values \(the first in row 1\)",
+        ),
+        ({"interactions": {"user": ["a"], "item": [3]}}, "'user' .* must hold numbers"),
+        ({"interactions": {"user": [0], "item": [3], "split": [7]}}, r"0 \(train\), 1 \(validation\)"),
+        ({"interactions": {"user": [0], "item": [3], "split": ["fold"]}}, "cannot tell whether 'fold'"),
+        ({"interactions": {"user": [0], "item": [3], "rating": [-1.0]}}, "'rating' must be finite"),
+        (
+            {"interactions": {"user": [0], "item": [3]}, "items": {"item_id": ["a"]}},
+            r"'item' ids must be in \[0, 1\)",
+        ),
+        (
+            {"interactions": {"user": [0], "item": [1]}, "items": {"item": [0, 0], "item_id": ["a", "b"]}},
+            r"column 'item' .* each id from 0 to 1 once \(expected 1, got 0\)",
+        ),
+        (
+            {"interactions": {"user": [0], "item": [1]}, "items": {"item_id": ["a", "a"]}},
+            "repeats the id 'a' in column 'item_id'",
+        ),
+    ],
+)
+def test_broken_folders_are_told(tmp_path: Path, tables: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_dataset(write(tmp_path / "set", **tables))
+
+
+def test_names_are_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GNNREC_DATA", str(tmp_path))
+    write(tmp_path / "mine", interactions={"user": [0], "item": [0]})
+    assert load_dataset("mine").num_items == 1
+    with pytest.raises(DataError, match="did you mean 'mine'"):
+        load_dataset("mini")
+    with pytest.raises(DataError, match="did you mean 'debian'"):
+        load_dataset("debain")
+    with pytest.raises(DataError, match=r"no data set at '\./none'"):
+        load_dataset("./none")
+    (tmp_path / "mine" / "card.json").write_text("{broken")
+    with pytest.raises(DataError, match=r"card\.json' as JSON"):
+        load_dataset("mine")
+    (tmp_path / "mine" / "card.json").unlink()
+    (tmp_path / "mine" / "interactions.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"interactions\.parquet' as parquet"):
+        load_dataset("mine")
+
+
+def test_a_full_disk_leaves_no_readable_half(
+    planted: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gnnrec.data.native as native
+
+    real = native.pq.write_table
+
+    def full(table: object, path: Path, **options: object) -> None:
+        if "items" in Path(path).name:
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        real(table, path, **options)
+
+    monkeypatch.setattr(native.pq, "write_table", full)
+    with pytest.raises(GnnrecError, match=r"cannot write '.*items\.parquet': No space left"):
+        write_native(planted, tmp_path / "set")
+    left = sorted(path.name for path in (tmp_path / "set").iterdir())
+    assert "items.parquet" not in left
+    assert "card.json" not in left
+    assert not [name for name in left if name.endswith(".part")]
+
+
+def test_cards_are_plain_json(planted: Dataset, tmp_path: Path) -> None:
+    dataset = apply_recipe(planted, [{"step": "k_core", "k": 3}])
+    write_native(dataset, tmp_path / "set")
+    card = json.loads((tmp_path / "set" / "card.json").read_text())
+    assert card["num_items"] == dataset.num_items
+    assert card["recipe"][0]["step"] == "k_core"
+    assert json.loads(json.dumps(dataset.describe())) == dataset.describe()
