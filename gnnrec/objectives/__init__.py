@@ -15,7 +15,7 @@ from gnnrec.objectives.ranking import (
     known_pairs,
 )
 from gnnrec.objectives.regularisation import L2
-from gnnrec.objectives.step import Objective, Step, Term, Weighted
+from gnnrec.objectives.step import Objective, Step, Term, Weighted, rows
 
 __all__ = [
     "BCE",
@@ -32,4 +32,5 @@ __all__ = [
     "Term",
     "Weighted",
     "known_pairs",
+    "rows",
 ]

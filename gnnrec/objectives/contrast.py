@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnnrec import losses
 from gnnrec.errors import check_range
-from gnnrec.objectives.step import Step
+from gnnrec.objectives.step import Step, rows
 from gnnrec.views import Augmentation
 
 
@@ -36,15 +36,7 @@ class Contrast:
     def __call__(self, step: Step) -> Tensor:
         one = step.encode(self.first).final
         two = step.encode(self.first if self.second is None else self.second).final
-        users = torch.unique(step.user)
-        items = step.train.item_node(torch.unique(step.positive))
-        return sum(
-            (
-                losses.info_nce(rows(one, nodes), rows(two, nodes), self.temperature)
-                for nodes in (users, items)
-            ),
-            torch.zeros((), device=one.device),
-        )
+        return _contrast_batch(step, one, two, self.temperature)
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,6 @@ class CrossLayer:
 
 def _contrast_batch(step: Step, one: Tensor, two: Tensor, temperature: float) -> Tensor:
     """InfoNCE of the distinct users of the batch plus InfoNCE of its distinct positive items."""
-    users, items = torch.unique(step.user), step.train.item_node(torch.unique(step.positive))
-    return losses.info_nce(one[users], two[users], temperature) + losses.info_nce(
-        one[items], two[items], temperature
-    )
+    parts = torch.unique(step.user), step.train.item_node(torch.unique(step.positive))
+    users, items = (losses.info_nce(rows(one, part), rows(two, part), temperature) for part in parts)
+    return users + items

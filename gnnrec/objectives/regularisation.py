@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gnnrec import losses
-from gnnrec.objectives.step import Step
+from gnnrec.objectives.step import Step, rows
 
 
 @dataclass(frozen=True)
