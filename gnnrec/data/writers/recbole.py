@@ -5,11 +5,10 @@ Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv as pc
 
 from gnnrec.data.dataset import Dataset, as_text
 from gnnrec.data.interactions import Interactions
@@ -24,7 +23,8 @@ def write_recbole(
 
     With `split`, interactions go to NAME.train.inter, .valid.inter and .test.inter, which RecBole reads with
     `benchmark_filename: [train, valid, test]`. Numeric columns become float, `text` and `title` token_seq,
-    other columns token. The format knows no quoting: tabs and line ends inside text become blanks.
+    other columns token. The format knows no quoting: tabs and line ends inside text become blanks, and a
+    quote at the start an apostrophe (RecBole's parser would look for its end).
     """
     folder = Path(folder)
     name = name or folder.name
@@ -76,13 +76,17 @@ def _typed(table: pd.DataFrame, key: str) -> pd.DataFrame:
             columns[f"{column}:float"] = values
         else:
             kind = "token_seq" if column in ("text", "title") else "token"
-            columns[f"{column}:{kind}"] = as_text(values).str.replace(r"[\t\r\n]+", " ", regex=True)
+            columns[f"{column}:{kind}"] = _one_field(as_text(values))
     return pd.DataFrame(columns)
 
 
+def _one_field(values: pd.Series) -> pd.Series:
+    return values.str.replace(r"[\t\r\n]+", " ", regex=True).str.replace(r'^"', "'", regex=True)
+
+
 def _write(frame: pd.DataFrame, path: Path) -> None:
-    options = pc.WriteOptions(delimiter="\t", quoting_style="none", include_header=False)
-    with whole_file(path) as temporary, temporary.open("wb") as stream:
-        stream.write(("\t".join(frame.columns) + "\n").encode())
-        if len(frame):
-            pc.write_csv(pa.Table.from_pandas(frame, preserve_index=False), stream, options)
+    with whole_file(path) as temporary:
+        # an unused quote character: with the usual one, quotes inside text would have to be escaped
+        frame.to_csv(
+            temporary, sep="\t", index=False, quoting=csv.QUOTE_NONE, quotechar="\x1f", lineterminator="\n"
+        )

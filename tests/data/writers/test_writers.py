@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gnnrec.data.dataset import Dataset
+from gnnrec.data.interactions import Interactions
+from gnnrec.data.readers.lightgcn import read_lightgcn
+from gnnrec.data.readers.recbole import read_recbole
+from gnnrec.data.splits import make_split
+from gnnrec.data.writers.lightgcn import write_lightgcn
+from gnnrec.data.writers.recbole import write_recbole
+from gnnrec.errors import DataError
+
+
+def with_attributes(planted: Dataset) -> Dataset:
+    size = len(planted.interactions)
+    rating = np.random.default_rng(0).integers(1, 6, size=size)
+    rows = Interactions(
+        planted.interactions.user,
+        planted.interactions.item,
+        planted.num_users,
+        planted.num_items,
+        rating=rating,
+        timestamp=planted.interactions.timestamp,
+    )
+    items = planted.items.assign(kg_entity=[f"m.{i}" if i % 2 else None for i in range(planted.num_items)])
+    items.loc[0, "text"] = 'tab\tand\nline "quoted"'
+    kg = pd.DataFrame({"head": ["m.1", "m.3"], "relation": ["film.cut", "film.cut"], "tail": ["m.x", "m.1"]})
+    return Dataset("toy", rows, planted.users, items, tables={"kg": kg})
+
+
+def test_recbole_round_trip(planted: Dataset, tmp_path: Path) -> None:
+    dataset = with_attributes(planted)
+    folder = write_recbole(dataset, tmp_path / "toy")
+    assert (folder / "toy.inter").read_text().splitlines()[
+        0
+    ] == "user_id:token\titem_id:token\trating:float\ttimestamp:float"
+    back = read_recbole(folder)
+    assert back.interactions.fingerprint() == dataset.interactions.fingerprint()
+    assert back.users["user_id"].tolist() == dataset.users["user_id"].tolist()
+    assert back.items["item_id"].tolist() == dataset.items["item_id"].tolist()
+    assert back.items["text"].tolist()[1:] == dataset.items["text"].tolist()[1:]
+    assert back.items["text"][0] == 'tab and line "quoted"'
+    assert back.items["block"].tolist() == dataset.items["block"].tolist()
+    assert back.items["kg_entity"].fillna("").tolist() == dataset.items["kg_entity"].fillna("").tolist()
+    assert back.tables["kg"].to_numpy().tolist() == dataset.tables["kg"].to_numpy().tolist()
+
+
+def test_recbole_parts_come_back_as_published(planted: Dataset, tmp_path: Path) -> None:
+    split = planted.split("random", seed=1)
+    back = read_recbole(write_recbole(planted, tmp_path / "toy", split))
+    again = make_split(back, "published")
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(again, part).pair_keys(), getattr(split, part).pair_keys())
+
+
+def test_lightgcn_round_trip(planted: Dataset, tmp_path: Path) -> None:
+    split = planted.split("cold_item", seed=2)
+    folder = write_lightgcn(split, tmp_path / "lists", planted)
+    lines = (folder / "train.txt").read_text().splitlines()
+    assert len(lines) == planted.num_users
+    assert lines[5].split()[0] == "5"
+    back = read_lightgcn(folder)
+    assert back.items["item_id"].tolist() == planted.items["item_id"].tolist()
+    again = make_split(back, "published")
+    assert not again.params["carved"]
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(again, part).pair_keys(), getattr(split, part).pair_keys())
+
+
+def test_lightgcn_lists_in_the_wild(tmp_path: Path) -> None:
+    """Users without a test item, trailing blanks, CRLF, and no id lists, as found in published copies."""
+    (tmp_path / "train.txt").write_bytes(b"0 3 1 \r\n1 2\n2 0\n")
+    (tmp_path / "test.txt").write_bytes(b"0 2\n1 \n2 4\n\n")
+    dataset = read_lightgcn(tmp_path)
+    assert (dataset.num_users, dataset.num_items, len(dataset.interactions)) == (3, 5, 6)
+    assert dataset.published is not None
+    assert dataset.published.tolist() == [0, 0, 0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("train.txt", "0 1\n1 x\n", r"train\.txt' line 2: expected whole numbers"),
+        ("train.txt", "0 1\n1 -4\n", r"line 2: ids must be in"),
+        ("train.txt", "\n", "holds no interactions"),
+        ("item_list.txt", "org_id remap_id\na 0\nb 0\n", "line 3: the number 0 occurs twice"),
+        ("item_list.txt", "org_id remap_id\na 0\n", "has no line for item 1"),
+        ("item_list.txt", "org_id remap_id\njust-one\n", "line 2: expected 'org_id remap_id'"),
+    ],
+)
+def test_broken_lists_are_named(tmp_path: Path, file: str, content: str, message: str) -> None:
+    (tmp_path / "train.txt").write_text("0 1\n")
+    (tmp_path / file).write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_lightgcn(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("user_id:token\titem_id\n1\t2\n", "column 'item_id' must be name:type"),
+        ("user_id:token\trating:float\n1\t2\n", r"\.inter' has no column 'item_id'"),
+        (
+            "user_id:token\titem_id:token\trating:float\n1\t2\tmany\n",
+            "Row #2: CSV conversion error to double",
+        ),
+        ("user_id:token\titem_id:token\n1\t2\t3\n", "Expected 2 columns, got 3"),
+    ],
+)
+def test_broken_atomic_files_are_named(tmp_path: Path, content: str, message: str) -> None:
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "toy.inter").write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_recbole(folder)
+    with pytest.raises(DataError, match=r"has no other\.inter \(it has: toy\.inter\)"):
+        read_recbole(folder, name="other")
