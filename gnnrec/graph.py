@@ -97,7 +97,7 @@ class BipartiteGraph:
     def from_edges(
         cls, user: Tensor, item: Tensor, num_users: int, num_items: int, weight: Tensor | None = None
     ) -> BipartiteGraph:
-        """Build a graph from `user`, `item` (and `weight`) of shape [num_edges], in any order."""
+        """Build a graph from `user`, `item` (and `weight`) of shape [num_edges], in any order, each pair once."""
         if user.shape != item.shape or user.dim() != 1:
             raise ConfigError(
                 f"'user' and 'item' must have one shape [num_edges] (got {tuple(user.shape)}, {tuple(item.shape)})"
@@ -107,8 +107,20 @@ class BipartiteGraph:
                 raise ConfigError(
                     f"'{name}' must lie in [0, {size}) (got {int(index.min())}..{int(index.max())})"
                 )
+        if weight is not None and weight.shape != user.shape:
+            raise ConfigError(f"'weight' must have shape {tuple(user.shape)} (got {tuple(weight.shape)})")
+        if weight is not None and not bool((weight >= 0).all()):
+            wrong = float(weight[~(weight >= 0)][0])
+            raise ConfigError(f"'weight' must not be negative or NaN (got {wrong:g})")
         structure, order = _Structure.build(user, item, num_users, num_items)
-        values = torch.ones(len(user)) if weight is None else weight.to(torch.float32)[order]
+        repeated = (structure.user[1:] == structure.user[:-1]) & (structure.item[1:] == structure.item[:-1])
+        if bool(repeated.any()):
+            e = int(repeated.nonzero()[0])
+            pair = f"user {int(structure.user[e])}, item {int(structure.item[e])}"
+            raise ConfigError(f"edges must be unique (got {pair} more than once)")
+        values = (
+            torch.ones(len(user), device=user.device) if weight is None else weight.to(torch.float32)[order]
+        )
         return cls(structure, values)
 
     @property
