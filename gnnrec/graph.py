@@ -9,7 +9,7 @@ docs/performance.md) and `torch.sparse` CSR on CUDA.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import networkx as nx
@@ -57,8 +57,7 @@ class _Structure:
         return structure, order
 
     def to(self, device: torch.device | str) -> _Structure:
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
-        return _Structure(**moved)
+        return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
 
 
 @dataclass(frozen=True)
