@@ -101,3 +101,4 @@ METRICS: dict[str, Callable[[Hits, int], np.ndarray]] = {
     "mrr": mrr,
     "map": average_precision,
 }
+ALL_METRICS = (*METRICS, "auc")

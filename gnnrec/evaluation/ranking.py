@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gnnrec.errors import check_choice
+from gnnrec.evaluation.auc import block_auc
 from gnnrec.evaluation.blocks import (
     Columns,
     Coordinates,
@@ -37,6 +38,7 @@ class Ranking:
         hits: for each candidate set bool [m, k], whether the item is relevant.
         ties: for each cutoff, how many users have equal scores on both sides of it (joint list).
         gaps: float64[m], mean score of the cold minus that of the warm candidates; NaN without cold ones.
+        auc: float64[m], exact area under the ROC curve over all candidates; NaN where it was not asked for.
     """
 
     users: np.ndarray
@@ -44,6 +46,7 @@ class Ranking:
     hits: dict[str, np.ndarray]
     ties: dict[int, int]
     gaps: np.ndarray
+    auc: np.ndarray
 
 
 @torch.no_grad()
@@ -55,6 +58,7 @@ def rank(
     candidates: Sequence[str] = ("joint",),
     seed: int = 0,
     memory: int | None = None,
+    auc: bool = False,
 ) -> Ranking:
     """Rank all candidate items for `users` and keep the first max(ks) of each candidate set.
 
@@ -68,17 +72,17 @@ def rank(
     for name in candidates:
         check_choice("candidates", name, CANDIDATES, "rank")
     columns = Columns(task, candidates)
-    pass_ = _Pass(scorer, task, columns, users, max(ks) + 1, seed, memory)
+    pass_ = _Pass(scorer, task, columns, users, max(ks) + 1, seed, memory, auc)
     shape = (len(users), max(ks))
     items = {name: np.empty(shape, dtype=np.int32) for name in candidates}
     hits = {name: np.empty(shape, dtype=bool) for name in candidates}
-    ranking = Ranking(users, items, hits, dict.fromkeys(ks, 0), np.full(len(users), np.nan))
+    unknown = np.full(len(users), np.nan)
+    ranking = Ranking(users, items, hits, dict.fromkeys(ks, 0), unknown, unknown.copy())
     starts = range(0, len(users), pass_.size)
     for start in tqdm(starts, desc="evaluate", disable=None, leave=False, delay=2):
         rows = slice(start, min(start + pass_.size, len(users)))
-        parts, gaps = pass_.block(users[rows])
-        ranking.gaps[rows] = gaps
         relevant = pass_.relevant(users[rows])
+        parts, ranking.gaps[rows], ranking.auc[rows] = pass_.block(users[rows], relevant)
         for name in candidates:
             values, found = parts[CANDIDATES.index(name) - 1] if name != "joint" else pass_.merge(parts)
             if name == "joint":
@@ -107,13 +111,14 @@ class _Pass:
         depth: int,
         seed: int,
         memory: int | None,
+        auc: bool,
     ) -> None:
-        self.task, self.columns, self.depth = task, columns, depth
+        self.task, self.columns, self.depth, self.auc = task, columns, depth, auc
         tensors = (getattr(scorer, "user_emb", None), getattr(scorer, "item_emb", None))
         self.prefilter = None
         if all(isinstance(tensor, Tensor) for tensor in tensors):
             self.source = EmbeddingBlocks(scorer, columns, users)
-            if supported(self.source.device) and self.source.bounded:
+            if supported(self.source.device) and self.source.bounded and not auc:
                 self.prefilter = Prefilter(self.source, columns, depth)
         else:
             self.source = ScorerBlocks(scorer, columns)
@@ -132,18 +137,25 @@ class _Pass:
             memory = 2**24 if self.device.type == "cpu" else 2**30
         return max(1, min(4096, memory // (5 * self.task.num_items)))
 
-    def block(self, users: np.ndarray) -> tuple[list[tuple[Tensor, Tensor]], np.ndarray | float]:
-        """Return (values, items) [b, depth] of each part of the columns, and the score gaps."""
+    def block(
+        self, users: np.ndarray, relevant: Tensor
+    ) -> tuple[list[tuple[Tensor, Tensor]], np.ndarray | float, np.ndarray | float]:
+        """Return (values, items) [b, depth] of each part of the columns, the score gaps and the AUC."""
         user = torch.from_numpy(users).to(self.device)
         masked = self._coordinates(*csr_coordinates(self.masked_csr, users), positions=True)
+        gaps = auc = float("nan")
         if self.prefilter is not None and isinstance(self.source, EmbeddingBlocks) and self.prefilter.active:
             lists, decided = self.prefilter.lists(user, masked, self.column_keys)
             self._settle(lists, (~decided).nonzero().squeeze(1), users)
             sums = self.source.part_sums(user, masked) if self.columns.split else None
         else:
-            lists, sums = self._dense(user, masked)
-        gaps = float("nan") if sums is None else _gaps(sums, masked, self.columns)
-        return [(values, self._items(chosen)) for values, chosen in lists], gaps
+            scores, sums = self._masked_scores(user, masked)
+            lists = self._dense_lists(scores)
+            if self.auc:
+                auc = block_auc(scores, relevant[:, self.item]).cpu().numpy()
+        if sums is not None:
+            gaps = _gaps(sums, masked, self.columns)
+        return [(values, self._items(chosen)) for values, chosen in lists], gaps, auc
 
     def _settle(self, lists: list[tuple[Tensor, Tensor]], rows: Tensor, users: np.ndarray) -> None:
         """Rank the users in `rows` again from all their float32 scores."""
@@ -151,24 +163,27 @@ class _Pass:
             return
         some = users[rows.numpy()]
         masked = self._coordinates(*csr_coordinates(self.masked_csr, some), positions=True)
-        again, _ = self._dense(torch.from_numpy(some).to(self.device), masked)
+        again = self._dense_lists(self._masked_scores(torch.from_numpy(some).to(self.device), masked)[0])
         for old, new in zip(lists, again, strict=True):
             for values, replacement in zip(old, new, strict=True):
                 values[rows] = replacement
 
-    def _dense(self, user: Tensor, masked: Coordinates) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
-        """Return (values, columns) and the sum of candidate scores of each part, from a full score block."""
+    def _masked_scores(self, user: Tensor, masked: Coordinates) -> tuple[Tensor, Tensor | None]:
+        """Return a full block of float32 scores, masked, and the sum of candidate scores of each part."""
         scores = self.source.scores(user)
         sums = None
         if self.columns.split:
             scores[masked] = 0.0
             sums = torch.stack([scores[:, part].sum(dim=1) for part in self.columns.parts], dim=1).double()
         scores[masked] = float("-inf")
+        return scores, sums
+
+    def _dense_lists(self, scores: Tensor) -> list[tuple[Tensor, Tensor]]:
         lists = []
         for part in self.columns.parts:
             values, chosen = ordered_top(scores[:, part], self.depth, self.column_keys[part])
             lists.append((values, torch.where(chosen == NO_ITEM, NO_ITEM, chosen + part.start)))
-        return lists, sums
+        return lists
 
     def _items(self, columns: Tensor) -> Tensor:
         return self.item[columns.clamp(min=0)].masked_fill(columns == NO_ITEM, NO_ITEM)

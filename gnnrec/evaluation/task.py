@@ -28,6 +28,8 @@ class Task:
         masked: [num_users, num_items], non-zero where a user's item may not be recommended.
         items: groups of items; a group named "cold" holds the items without a train interaction.
         users: groups of users.
+        train_counts: int64 [num_items], train interactions of each item, for the popularity metrics; None counts
+            the masked pairs instead.
     """
 
     split: Literal["validation", "test"]
@@ -35,6 +37,7 @@ class Task:
     masked: sparse.csr_matrix
     items: Groups
     users: Groups
+    train_counts: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, ("validation", "test"), "Task")
@@ -61,6 +64,12 @@ class Task:
     def num_items(self) -> int:
         return self.relevant.num_items
 
+    def item_counts(self) -> np.ndarray:
+        """Return int64 [num_items]: `train_counts`, or the masked users of each item where these are not given."""
+        if self.train_counts is not None:
+            return self.train_counts
+        return np.bincount(self.masked.indices, minlength=self.num_items)
+
     def cold(self) -> np.ndarray:
         """Return bool[num_items]: the items without a train interaction."""
         member = self.items.members.get("cold")
@@ -72,13 +81,17 @@ RESERVED = ("warm", "cold_only", "warm_only")
 
 def validation_task(split: Split, items: Groups, users: Groups) -> Task:
     """Return the task of model selection: relevant are the validation pairs, masked the train pairs."""
-    return Task("validation", split.validation, sparse.csr_matrix(split.train.csr()), items, users)
+    return Task("validation", split.validation, _csr(split.train), items, users, split.train.item_counts())
 
 
 def test_task(split: Split, items: Groups, users: Groups) -> Task:
     """Return the final task: relevant are the test pairs, masked the train and validation pairs."""
-    masked = split.train.csr() + split.validation.csr()
-    return Task("test", split.test, sparse.csr_matrix(masked), items, users)
+    masked = sparse.csr_matrix(_csr(split.train) + _csr(split.validation))
+    return Task("test", split.test, masked, items, users, split.train.item_counts())
+
+
+def _csr(interactions: Interactions) -> sparse.csr_matrix:
+    return sparse.csr_matrix(interactions.csr())
 
 
 test_task.__test__ = False  # pytest would take it for a test  # pyright: ignore[reportFunctionMemberAccess]

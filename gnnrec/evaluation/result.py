@@ -1,0 +1,78 @@
+"""The result of an evaluation: arrays over users, from which every mean, group and test derives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gnnrec.evaluation.metrics import ALL_METRICS
+
+
+@dataclass
+class Evaluation:
+    """The result of `evaluate`: arrays over the evaluated users, from which every mean and test derives.
+
+    Args:
+        split: "validation" or "test".
+        ks: the cutoffs.
+        users: int64[m], the users with at least one relevant item, ascending.
+        num_left_out: users without a relevant item, who are in no mean.
+        per_user: metric key -> float64[m], NaN where a user has no relevant item in that group.
+        scalars: metric key -> value that is no mean over users (ties, score gap, coverage, ...).
+        user_groups: group name -> bool[m], membership of the evaluated users.
+        top_items: int32 [m, max(ks)], the recommended items among all candidates, -1 where there are fewer.
+        top_hits: bool [m, max(ks)], whether they are relevant.
+        fairness: whether `metrics` also compares the user groups.
+    """
+
+    split: str
+    ks: tuple[int, ...]
+    users: np.ndarray
+    num_left_out: int
+    per_user: dict[str, np.ndarray]
+    scalars: dict[str, float]
+    user_groups: dict[str, np.ndarray]
+    top_items: np.ndarray = field(repr=False)
+    top_hits: np.ndarray = field(repr=False)
+    fairness: bool = False
+
+    def metrics(self) -> dict[str, float]:
+        """Return every metric as one number: means over users with a relevant item, user groups, scalars."""
+        result = {key: nan_mean(values) for key, values in self.per_user.items()}
+        for key, values in self.per_user.items():
+            parts = key.split("/")
+            if len(parts) == 2:
+                for group, member in self.user_groups.items():
+                    result[f"{parts[0]}/{group}/{parts[1]}"] = nan_mean(values[member])
+        if self.fairness:
+            result |= self.user_fairness()
+        return result | self.scalars
+
+    def user_fairness(self) -> dict[str, float]:
+        """Return `user_gap_METRIC@k` (max - min) and `user_std_METRIC@k` over the means of the user groups."""
+        result = {}
+        for key, values in self.per_user.items():
+            split, *group, name = key.split("/")
+            if not group and name.partition("@")[0] in ALL_METRICS:
+                means = np.array([nan_mean(values[member]) for member in self.user_groups.values()])
+                means = means[np.isfinite(means)]
+                if len(means):
+                    result[f"{split}/user_gap_{name}"] = float(means.max() - means.min())
+                    result[f"{split}/user_std_{name}"] = float(means.std())
+        return result
+
+    def num_evaluated_users(self) -> dict[str, int]:
+        """Return for each item and user group, and for '' (everybody), the number of users in its means."""
+        counts = {"": len(self.users)}
+        for key, values in self.per_user.items():
+            parts = key.split("/")
+            if len(parts) == 3:
+                counts[parts[1]] = int(np.isfinite(values).sum())
+        return counts | {name: int(member.sum()) for name, member in self.user_groups.items()}
+
+
+def nan_mean(values: np.ndarray) -> float:
+    """Return the mean of the numbers that are not NaN, NaN if there is none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
