@@ -121,15 +121,18 @@ def load_tokenizer(model: ModelFolder) -> Any:
         ) from error
 
 
-def load_model(model: ModelFolder, dtype: torch.dtype = torch.float32, head: str = "AutoModel") -> Any:
+def load_model(
+    model: ModelFolder, dtype: torch.dtype = torch.float32, head: str = "AutoModel", new_head: bool = False
+) -> Any:
     """Return the model of a folder; a DataError where the weights do not fit.
 
-    head: the transformers class that loads it, `AutoModel` for the model without a head.
+    head: the transformers class that loads it, `AutoModel` for the model without a head. new_head: whether
+    a head that the folder lacks may be drawn at random.
     """
     import transformers
 
     try:
-        with _quiet():
+        with quiet():
             loaded, info = getattr(transformers, head).from_pretrained(
                 model.path,
                 local_files_only=True,
@@ -142,7 +145,8 @@ def load_model(model: ModelFolder, dtype: torch.dtype = torch.float32, head: str
         raise DataError(
             f"text model '{model.name}' cannot be loaded from '{model.path}': {_line(error)}"
         ) from error
-    missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
+    body = f"{loaded.base_model_prefix}." if new_head else ""
+    missing = sorted(name for name in info["missing_keys"] if name.startswith(body) and "pooler" not in name)
     if missing or info.get("mismatched_keys"):
         first = missing[0] if missing else str(sorted(info["mismatched_keys"])[0])
         raise DataError(
@@ -153,7 +157,7 @@ def load_model(model: ModelFolder, dtype: torch.dtype = torch.float32, head: str
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the library's own bars and reports of unused heads off the console."""
     from transformers.utils import logging
 

@@ -1,0 +1,208 @@
+"""Adapting a language model to the texts and the train interactions of a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.errors import ConfigError, DataError, GnnrecError
+from gnnrec.files import write_text
+from gnnrec.text.adapt_config import AdaptConfig
+from gnnrec.text.adapt_loop import train_weights
+from gnnrec.text.adapt_objectives import DrawLoss, mlm_losses, pair_losses, text_losses
+from gnnrec.text.cache import text_keys
+from gnnrec.text.config import TextConfig
+from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json
+from gnnrec.text.pooling import pool
+from gnnrec.text.settings import read_settings
+from gnnrec.text.synonyms import replace_by_synonyms
+from gnnrec.text.transformer import TransformerEncoder, load_model, pad_batch, quiet
+
+_CHUNK = 64
+_WORD_TABLES = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight")
+
+
+def adapt_model(
+    texts: Sequence[str],
+    folder: str | Path,
+    config: AdaptConfig,
+    train: Interactions | None = None,
+    split: str | None = None,
+) -> Path:
+    """Adapt a language model and write it as a model folder that `text.model` takes; return the folder.
+
+    texts: one per item, '' for none; only those of items that `train` has are learned from, where it is
+    given. split: the fingerprint of the split `train` is of; it goes into the folder's card, and using the
+    model with another split is an error.
+
+    A folder that holds the result of the same texts and settings is returned as it is. An interrupted
+    adaptation is taken up at its last checkpoint (`FOLDER.checkpoint.safetensors`) and gives the same result.
+    Randomness depends on the seed and the step alone.
+    """
+    folder = Path(folder)
+    model = find_model(config.model, config.revision)
+    check_split(model, split)
+    texts = _learnable(texts, config, train, split)
+    fingerprint = _fingerprint(model, texts, config, train)
+    if folder.exists():
+        if read_json(folder / CARD, {}).get("fingerprint") == fingerprint:
+            return folder
+        raise ConfigError(
+            f"'{folder}' is there already and is another model: choose another folder or delete it"
+        )
+    with torch.random.fork_rng():
+        # The new weights of LoRA and of heads are drawn here.
+        torch.manual_seed(config.seed)
+        encoder, network = _load(model, config)
+        draw, held_out = _losses(encoder, network, texts, config, train)
+        progress = train_weights(network, draw, held_out, config, fingerprint, _checkpoint(folder))
+    base = {"base": model.name, "base_identity": model.identity}
+    card = {"split": split, **base, **asdict(progress), "config": asdict(config)}
+    _write_folder(folder, model, network, encoder.tokenizer, card)
+    _checkpoint(folder).unlink(missing_ok=True)
+    return folder
+
+
+def _checkpoint(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".checkpoint.safetensors")
+
+
+def _learnable(
+    texts: Sequence[str], config: AdaptConfig, train: Interactions | None, split: str | None
+) -> list[str]:
+    if train is None:
+        if config.objective == "pairs":
+            raise ConfigError("'objective' pairs needs the train interactions: give 'train'")
+        return list(texts)
+    if split is None:
+        raise ConfigError("adapting on train interactions needs the fingerprint of their split: give 'split'")
+    if len(texts) != train.num_items:
+        raise DataError(f"there must be one text per item (expected {train.num_items}, got {len(texts)})")
+    return [text if count else "" for text, count in zip(texts, train.item_counts())]
+
+
+def _fingerprint(
+    model: ModelFolder, texts: list[str], config: AdaptConfig, train: Interactions | None
+) -> str:
+    settings = asdict(config)
+    del settings["device"], settings["checkpoint_every"]
+    parts = [model.identity, settings, None if train is None else train.fingerprint()]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    for key in text_keys(texts):
+        digest.update(key)
+    return digest.hexdigest()
+
+
+def _load(model: ModelFolder, config: AdaptConfig) -> tuple[TransformerEncoder, Any]:
+    """Return the encoder and the network to train, with LoRA around it where asked for."""
+    text_config = TextConfig(model=config.model, max_length=config.max_length, device=config.device)
+    settings = read_settings(model, text_config)
+    if settings.dense:
+        raise ConfigError(
+            f"text model '{model.name}' has dense layers after pooling and cannot be adapted here"
+        )
+    encoder = TransformerEncoder(model, settings, text_config, torch.float32)
+    if config.objective == "mlm":
+        if encoder.tokenizer.mask_token_id is None:
+            raise ConfigError("'objective' mlm needs a model with a mask token: use 'texts' or 'pairs'")
+        network = load_model(model, head="AutoModelForMaskedLM", new_head=True).to(config.device)
+    else:
+        network = encoder.model
+    for name, value in network.named_parameters():
+        value.requires_grad_(not (config.freeze_embeddings and name.endswith(_WORD_TABLES)))
+    return encoder, _with_lora(network, config) if config.lora_rank else network
+
+
+def _with_lora(network: Any, config: AdaptConfig) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ConfigError('LoRA needs peft: pip install "gnnrec[adapt]" (or adapt.lora_rank=0)') from error
+    lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear")
+    return get_peft_model(network, lora)
+
+
+def _losses(
+    encoder: TransformerEncoder,
+    network: Any,
+    texts: list[str],
+    config: AdaptConfig,
+    train: Interactions | None,
+) -> tuple[DrawLoss, DrawLoss]:
+    tokens = [ids if text.strip() else [] for ids, text in zip(encoder.tokenize(texts), texts)]
+
+    def encode(batch: Sequence[list[int]]) -> Tensor:
+        order = sorted(range(len(batch)), key=lambda row: -len(batch[row]))
+        parts = []
+        # Chunks of like length: padding would cost more than the texts themselves.
+        for start in range(0, len(order), _CHUNK):
+            ids, mask = pad_batch([batch[row] for row in order[start : start + _CHUNK]], encoder.pad)
+            ids, mask = ids.to(config.device), mask.to(config.device)
+            states = network(input_ids=ids, attention_mask=mask).last_hidden_state
+            parts.append(pool(states, mask, encoder.settings.pooling))
+        return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(config.device)]
+
+    if config.objective == "mlm":
+        return mlm_losses(network, encoder.tokenizer, tokens, config)
+    if config.objective == "pairs":
+        assert train is not None
+        return pair_losses(encode, tokens, train, config)
+    readings = [tokens]
+    if config.synonyms > 0:
+        if config.synonym_model is None:
+            raise ConfigError(
+                "'synonyms' in 'adapt' needs 'synonym_model', a masked language model with the same tokenizer"
+            )
+        masked = load_model(find_model(config.synonym_model), head="AutoModelForMaskedLM")
+        masked = masked.eval().to(config.device)
+        readings.append(replace_by_synonyms(masked, encoder.tokenizer, tokens, config.synonyms, config.seed))
+    return text_losses(encode, readings, frozenset(encoder.tokenizer.all_special_ids), config)
+
+
+def _write_folder(
+    folder: Path, model: ModelFolder, network: Any, tokenizer: Any, card: dict[str, Any]
+) -> None:
+    """Write weights, tokenizer, sentence-transformers files and card; the folder appears by renaming."""
+    if card["config"]["lora_rank"]:
+        network = network.merge_and_unload()
+    if card["config"]["objective"] == "mlm":
+        network = getattr(network, network.base_model_prefix)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    except OSError as error:
+        raise GnnrecError(f"cannot write '{folder}': {error.strerror or error}") from error
+    try:
+        temporary.chmod(0o755)
+        with quiet():
+            network.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+        for name in ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
+            if (model.path / name).is_file():
+                shutil.copy(model.path / name, temporary / name)
+        for module in read_json(model.path / "modules.json", []):
+            source = model.path / module["path"] / "config.json"
+            if module["path"] and source.is_file():
+                (temporary / module["path"]).mkdir()
+                shutil.copy(source, temporary / module["path"] / "config.json")
+        write_text(temporary / CARD, json.dumps(card, indent=1) + "\n")
+        temporary.rename(folder)
+    except OSError as error:
+        raise GnnrecError(
+            f"cannot write '{folder}': {error.strerror or error}; nothing was left there"
+        ) from error
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(temporary)

@@ -1,0 +1,85 @@
+"""The settings of adapting a language model to a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gnnrec.errors import check_choice, check_range
+
+OBJECTIVES = ("mlm", "texts", "pairs")
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """How a language model is adapted; checked when it is made.
+
+    objective: 'mlm' continues masked-language modelling; 'texts' contrasts two augmented readings of one text
+        (no interactions needed); 'pairs' contrasts texts of items that share interactions in train.
+    steps: optimiser steps; each sees `accumulation` batches of `batch_size` texts.
+    lr: peak learning rate; it rises linearly over the first `warmup` share of the steps and falls linearly
+    to zero. lora_rank: rank of low-rank updates of every linear layer (needs peft); 0 trains the weights
+    themselves. freeze_embeddings: leave the table of word vectors as it is, so that words that only unseen
+    texts have keep their
+        place among the others.
+    temperature: of the two contrastive objectives.
+    mask: share of tokens to predict in 'mlm'.
+    deletion, crop, shuffle, synonyms: augmentations of 'texts': the probability that a token is deleted,
+    the share
+        of tokens a random span loses, the probability that a token moves, and that it is replaced by what
+        the masked language model `synonym_model` would put there. The model's own dropout acts as well.
+    validation: share of the texts held out to measure the loss; the state with the lowest is kept.
+    evaluate_every, checkpoint_every: steps.
+    """
+
+    model: str = "minilm"
+    revision: str | None = None
+    objective: str = "pairs"
+    steps: int = 150
+    batch_size: int = 256
+    accumulation: int = 1
+    lr: float = 1e-4
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    lora_rank: int = 0
+    lora_alpha: int = 32
+    freeze_embeddings: bool = True
+    temperature: float = 0.05
+    mask: float = 0.15
+    deletion: float = 0.1
+    crop: float = 0.2
+    shuffle: float = 0.0
+    synonyms: float = 0.0
+    synonym_model: str | None = None
+    max_length: int = 64
+    validation: float = 0.1
+    evaluate_every: int = 25
+    checkpoint_every: int = 50
+    dtype: str = "auto"
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_choice("objective", self.objective, OBJECTIVES, "adapt")
+        check_choice("dtype", self.dtype, ("auto", "float32", "bfloat16"), "adapt")
+        for name in ("steps", "accumulation", "evaluate_every", "checkpoint_every"):
+            check_range(name, getattr(self, name), "adapt", low=1)
+        check_range("batch_size", self.batch_size, "adapt", low=2)
+        check_range("max_length", self.max_length, "adapt", low=4)
+        check_range("lora_rank", self.lora_rank, "adapt", low=0)
+        check_range("weight_decay", self.weight_decay, "adapt", low=0)
+        for name in ("lr", "clip", "temperature", "lora_alpha"):
+            check_range(name, getattr(self, name), "adapt", low=0, low_open=True)
+        check_range("warmup", self.warmup, "adapt", low=0, high=1)
+        for name in ("mask", "validation"):
+            check_range(name, getattr(self, name), "adapt", low=0, high=1, low_open=True, high_open=True)
+        for name in ("deletion", "crop", "shuffle", "synonyms"):
+            check_range(name, getattr(self, name), "adapt", low=0, high=1, high_open=True)
+
+
+def learning_rate(config: AdaptConfig, step: int) -> float:
+    """Return the learning rate of a step 0, 1, ...: linear warm-up, then linear decay to zero at the end."""
+    warmup = round(config.warmup * config.steps)
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    return config.lr * (config.steps - step) / max(1, config.steps - warmup)

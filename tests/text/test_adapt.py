@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.errors import ConfigError, DataError
+from gnnrec.text import TextConfig, adapt_loop, encode_texts
+from gnnrec.text import adapt as adapt_module
+from gnnrec.text.adapt import adapt_model
+from gnnrec.text.adapt_config import AdaptConfig, learning_rate
+
+SPLIT = "5" * 64
+# Two kinds of items; users take items of one kind. The letters of the kinds have nothing to do with each other.
+TEXTS = [f"{['library', 'editor'][n % 2]} {chr(97 + n)} {chr(98 + n)}" for n in range(20)]
+TRAIN = Interactions(
+    np.repeat(np.arange(12), 6),
+    np.concatenate([np.arange(0, 12, 2) + user % 2 + 2 * (user % 4) for user in range(12)]) % 20,
+    12,
+    20,
+)
+
+
+def quick(folder: Path, **changes: object) -> AdaptConfig:
+    base = AdaptConfig(
+        model=str(folder),
+        steps=12,
+        batch_size=16,
+        lr=5e-3,
+        evaluate_every=4,
+        checkpoint_every=4,
+        validation=0.2,
+    )
+    return replace(replace(base, freeze_embeddings=False, dtype="float32"), **changes)  # type: ignore[arg-type]
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return {k: v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
+
+
+def card_of(folder: Path) -> dict:
+    return json.loads((folder / "gnnrec.json").read_text())
+
+
+@pytest.mark.parametrize("objective", ["mlm", "texts", "pairs"])
+def test_each_objective_lowers_the_held_out_loss_and_gives_a_model_folder(
+    objective: str, tiny_models: dict[str, Path], tmp_path: Path
+):
+    config = quick(tiny_models["bert"], objective=objective)
+    folder = adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+    card = card_of(folder)
+    assert card["best"] < card["losses"][0]["held_out"] - 0.02
+    assert card["split"] == SPLIT
+    assert card["step"] == 12
+    assert not list(tmp_path.glob("*.checkpoint.*"))
+    own = TextConfig(model=str(folder), dtype="float32")
+    vectors = encode_texts(TEXTS, own, tmp_path / "cache", split=SPLIT)
+    frozen = encode_texts(TEXTS, replace(own, model=str(tiny_models["bert"])), tmp_path / "cache")
+    assert np.abs(vectors - frozen).max() > 1e-3
+    with pytest.raises(DataError, match="adapted on the train part of split 555555555555, not of split 666"):
+        encode_texts(TEXTS, own, tmp_path / "cache", split="6" * 64)
+
+
+def test_pairs_bring_items_of_the_same_users_together(tiny_models: dict[str, Path], tmp_path: Path):
+    config = quick(tiny_models["bert"], steps=30)
+    folder = adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+
+    def gap(model: Path) -> float:
+        vectors = encode_texts(
+            TEXTS, TextConfig(model=str(model), dtype="float32"), tmp_path / "c", split=SPLIT
+        )
+        similar = vectors @ vectors.T
+        same = np.add.outer(np.arange(20), np.arange(20)) % 2 == 0
+        return float(similar[same & ~np.eye(20, dtype=bool)].mean() - similar[~same].mean())
+
+    assert gap(folder) > gap(tiny_models["bert"]) + 0.15
+
+
+@pytest.mark.parametrize("family", ["modernbert", "qwen3"])
+def test_other_families(family: str, tiny_models: dict[str, Path], tmp_path: Path):
+    config = quick(tiny_models[family], steps=4)
+    config = replace(config, freeze_embeddings=True)
+    folder = adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+    before, after = weights_of(tiny_models[family]), weights_of(folder)
+    tables = [name for name in after if name.endswith(("embed_tokens.weight", "tok_embeddings.weight"))]
+    assert len(tables) == 1
+    old = next(value for name, value in before.items() if name.endswith(tables[0]))
+    torch.testing.assert_close(after[tables[0]], old)
+    vectors = encode_texts(TEXTS, TextConfig(model=str(folder)), tmp_path / "cache", split=SPLIT)
+    assert np.isfinite(vectors).all()
+
+
+def test_lora_changes_the_merged_weights_by_low_rank_only(tiny_models: dict[str, Path], tmp_path: Path):
+    pytest.importorskip("peft", reason='needs pip install "gnnrec[adapt]"')
+    folder = adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], lora_rank=2), TRAIN, SPLIT)
+    before, after = weights_of(tiny_models["bert"]), weights_of(folder)
+    changed = 0
+    for name, value in after.items():
+        if "pooler" in name:
+            continue
+        old = before[f"bert.{name}"]
+        difference = (value - old).double()
+        if difference.abs().max() > 1e-6:
+            assert value.ndim == 2
+            assert int(torch.linalg.matrix_rank(difference, rtol=1e-3)) <= 2
+            changed += 1
+    assert changed >= 12
+
+
+def test_lora_without_peft_names_the_command(
+    tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(ConfigError, match=r'pip install "gnnrec\[adapt\]"'):
+        adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], lora_rank=2), TRAIN, SPLIT)
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora_rank": 2}, {"objective": "texts"}, {"objective": "mlm"}])
+def test_an_interrupted_adaptation_resumes_to_the_same_bits(
+    changes: dict, tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if "lora_rank" in changes:
+        pytest.importorskip("peft", reason='needs pip install "gnnrec[adapt]"')
+    config = quick(tiny_models["bert"], accumulation=2, **changes)
+    whole = adapt_model(TEXTS, tmp_path / "whole", config, TRAIN, SPLIT)
+    original = adapt_loop._step
+
+    def interrupted(*arguments: object) -> float:
+        if arguments[-1] == 7:
+            raise KeyboardInterrupt
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(adapt_loop, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        adapt_model(TEXTS, tmp_path / "resumed", config, TRAIN, SPLIT)
+    assert not (tmp_path / "resumed").exists()
+    steps: list[object] = []
+    monkeypatch.setattr(adapt_loop, "_step", lambda *a: (steps.append(a[-1]), original(*a))[1])
+    torch.rand(3)
+    resumed = adapt_model(TEXTS, tmp_path / "resumed", config, TRAIN, SPLIT)
+    assert steps == list(range(4, 12))
+    for name, value in weights_of(whole).items():
+        assert torch.equal(value, weights_of(resumed)[name]), name
+    assert [one["held_out"] for one in card_of(whole)["losses"]] == [
+        one["held_out"] for one in card_of(resumed)["losses"]
+    ]
+
+
+def test_finished_work_is_not_done_again_and_another_model_is_not_overwritten(
+    tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = quick(tiny_models["bert"], steps=2)
+    folder = adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+    monkeypatch.setattr(adapt_module, "train_weights", None)
+    assert adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT) == folder
+    with pytest.raises(ConfigError, match="is there already and is another model"):
+        adapt_model(TEXTS, tmp_path / "out", replace(config, lr=1e-3), TRAIN, SPLIT)
+
+
+def test_unseen_items_take_no_part(tiny_models: dict[str, Path], tmp_path: Path):
+    config = quick(tiny_models["bert"], steps=3)
+    train = TRAIN.select(TRAIN.item < 16)
+    first = adapt_model(TEXTS, tmp_path / "a", config, train, SPLIT)
+    second = adapt_model([*TEXTS[:16], *["other words"] * 4], tmp_path / "b", config, train, SPLIT)
+    assert card_of(first)["fingerprint"] == card_of(second)["fingerprint"]
+    for name, value in weights_of(first).items():
+        assert torch.equal(value, weights_of(second)[name])
+
+
+def test_synonyms_come_from_a_masked_language_model(tiny_models: dict[str, Path], tmp_path: Path):
+    bert = str(tiny_models["bert"])
+    config = quick(tiny_models["bert"], objective="texts", steps=2, synonyms=0.5)
+    with pytest.raises(ConfigError, match="needs 'synonym_model'"):
+        adapt_model(TEXTS, tmp_path / "out", config)
+    folder = adapt_model(TEXTS, tmp_path / "out", replace(config, synonym_model=bert))
+    assert card_of(folder)["split"] is None
+    encode_texts(TEXTS, TextConfig(model=str(folder)), tmp_path / "cache", split="anything")
+
+
+def test_errors(tiny_models: dict[str, Path], tmp_path: Path):
+    config = quick(tiny_models["bert"], steps=1)
+    with pytest.raises(ConfigError, match="pairs needs the train interactions"):
+        adapt_model(TEXTS, tmp_path / "out", config)
+    with pytest.raises(ConfigError, match="fingerprint of their split"):
+        adapt_model(TEXTS, tmp_path / "out", config, TRAIN)
+    with pytest.raises(DataError, match=r"one text per item \(expected 20, got 3\)"):
+        adapt_model(TEXTS[:3], tmp_path / "out", config, TRAIN, SPLIT)
+    alone = Interactions(np.arange(20), np.arange(20), 20, 20)
+    with pytest.raises(DataError, match="no two items with text share a user"):
+        adapt_model(TEXTS, tmp_path / "out", config, alone, SPLIT)
+    with pytest.raises(DataError, match="at least 4 texts"):
+        adapt_model([*TEXTS[:3], *[""] * 17], tmp_path / "out", config, TRAIN, SPLIT)
+    with pytest.raises(ConfigError, match="mask token"):
+        adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["llama"], objective="mlm"), TRAIN, SPLIT)
+    with pytest.raises(DataError, match="lower 'lr'"):
+        adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], lr=1e9, steps=9), TRAIN, SPLIT)
+    (tmp_path / "bad.checkpoint.safetensors").write_bytes(b"cut")
+    with pytest.raises(DataError, match="is damaged"):
+        adapt_model(TEXTS, tmp_path / "bad", config, TRAIN, SPLIT)
+    with pytest.raises(ConfigError, match="unknown objective 'simcse' in 'adapt'"):
+        AdaptConfig(objective="simcse")
+
+
+def test_the_learning_rate_rises_and_falls():
+    config = AdaptConfig(steps=100, warmup=0.1, lr=1.0)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert rates[99] == pytest.approx(1 / 90)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert learning_rate(AdaptConfig(steps=1, warmup=0.0, lr=0.5), 0) == 0.5
