@@ -1,0 +1,225 @@
+"""Augmentations: what they drop, that they can be repeated and combined, and that the view they get stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnnrec.errors import ConfigError
+from gnnrec.graph import BipartiteGraph
+from gnnrec.views import Augmentation, EdgeDropout, FeatureMasking, LayerNoise, NodeDropout, View, augment
+
+NUM_USERS, NUM_ITEMS, DIM = 60, 40, 32
+ALL = [
+    EdgeDropout(0.3),
+    NodeDropout(0.3),
+    NodeDropout(0.3, "users"),
+    NodeDropout(0.3, "items"),
+    FeatureMasking(0.3),
+    FeatureMasking(0.3, "rows"),
+    FeatureMasking(0.3, "elements", rescale=True),
+    LayerNoise(0.1),
+]
+
+
+def make_view(num_edges: int = 900) -> View:
+    generator = torch.Generator().manual_seed(0)
+    keys = torch.randperm(NUM_USERS * NUM_ITEMS, generator=generator)[:num_edges]
+    graph = BipartiteGraph.from_edges(keys // NUM_ITEMS, keys % NUM_ITEMS, NUM_USERS, NUM_ITEMS)
+    return View(torch.randn(NUM_USERS + NUM_ITEMS, DIM, generator=generator), graph)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def parts(view: View) -> list[Tensor]:
+    """Everything about a view that an encoder can see."""
+    noise = [] if view.perturb is None else [view.perturb(torch.ones_like(view.x), 1)]
+    return [view.x, view.graph.weight, view.graph.degree, view.graph.propagate(view.x), *noise]
+
+
+def same(one: list[Tensor], two: list[Tensor]) -> bool:
+    return len(one) == len(two) and all(torch.equal(a, b) for a, b in zip(one, two))
+
+
+@pytest.mark.parametrize("augmentation", ALL, ids=str)
+def test_one_seed_one_view(augmentation: Augmentation) -> None:
+    view = make_view()
+    one, two = (parts(augmentation(view, seeded(1))) for _ in range(2))
+    assert same(one, two)
+    assert not same(one, parts(augmentation(view, seeded(2))))
+    generator = seeded(1)
+    draws = [parts(augmentation(view, generator)) for _ in range(2)]
+    assert not same(*draws)
+
+
+@pytest.mark.parametrize("augmentation", ALL, ids=str)
+def test_the_view_it_is_given_stays_as_it_was(augmentation: Augmentation) -> None:
+    view = make_view()
+    before = [part.clone() for part in parts(view)]
+    augmentation(view, seeded())
+    assert same(parts(view), before)
+    assert view.perturb is None
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [EdgeDropout(0.0), NodeDropout(0.0), FeatureMasking(0.0), FeatureMasking(0.0, rescale=True)],
+    ids=str,
+)
+def test_p_of_zero_changes_nothing(augmentation: Augmentation) -> None:
+    view = make_view()
+    assert same(parts(augmentation(view, seeded())), parts(view))
+
+
+def test_noise_of_zero_changes_nothing() -> None:
+    view = make_view()
+    perturb = LayerNoise(0.0)(view, seeded()).perturb
+    assert perturb is not None
+    assert torch.equal(perturb(view.x, 1), view.x)
+
+
+@pytest.mark.parametrize("augmentation", ALL, ids=str)
+def test_the_graph_stays_symmetric_and_normalised(augmentation: Augmentation) -> None:
+    graph = augmentation(make_view(), seeded()).graph
+    eye = torch.eye(graph.num_nodes)
+    operator = graph.propagate(eye)
+    torch.testing.assert_close(operator, operator.T)
+    there = graph.degree > 0
+    # the largest eigenvalue of D^-1/2 A D^-1/2 is 1, with eigenvector D^1/2: only the right degrees give that
+    root = graph.degree.sqrt().unsqueeze(1)
+    torch.testing.assert_close(graph.propagate(root)[there], root[there])
+    assert not operator[~there].any()
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_edges_are_dropped_at_the_stated_rate(p: float) -> None:
+    view, generator = make_view(), seeded()
+    kept = torch.stack([EdgeDropout(p)(view, generator).graph.weight for _ in range(100)])
+    assert set(kept.unique().tolist()) == {0.0, 1.0}
+    assert float(kept.mean()) == pytest.approx(1 - p, abs=5 * (p * (1 - p) / kept.numel()) ** 0.5)
+    # each edge by itself: no edge is favoured, and the number kept varies as that of independent draws
+    assert bool(((kept.mean(0) - (1 - p)).abs() < 6 * (p * (1 - p) / 100) ** 0.5).all())
+    spread = float(kept.sum(1).std()) / (900 * p * (1 - p)) ** 0.5
+    assert 0.7 < spread < 1.4
+
+
+def test_dropout_keeps_the_weights_of_what_it_keeps() -> None:
+    view = make_view()
+    weight = torch.rand(view.graph.num_edges, generator=seeded()) + 0.5
+    graph = EdgeDropout(0.5)(View(view.x, view.graph.reweight(weight)), seeded()).graph
+    kept = graph.weight > 0
+    assert 0.4 < float(kept.float().mean()) < 0.6
+    assert torch.equal(graph.weight[kept], weight[kept])
+
+
+@pytest.mark.parametrize(("side", "touched"), [("users", (True, False)), ("items", (False, True))])
+def test_node_dropout_isolates_nodes_of_its_side(side: str, touched: tuple[bool, bool]) -> None:
+    view, generator = make_view(), seeded()
+    rates = []
+    for _ in range(40):
+        graph = NodeDropout(0.3, side)(view, generator).graph
+        for hit, degree, whole in zip(
+            touched, graph.split(graph.degree), view.graph.split(view.graph.degree)
+        ):
+            isolated = degree == 0
+            if hit:  # a node keeps all of its edges or none
+                assert torch.equal(degree[~isolated], whole[~isolated])
+                rates.append(isolated.float().mean())
+            else:
+                assert not isolated.all()
+    assert float(torch.stack(rates).mean()) == pytest.approx(0.3, abs=0.06)
+
+
+def test_node_dropout_of_both_sides_drops_an_edge_with_either_end() -> None:
+    view, generator = make_view(), seeded()
+    kept = torch.stack([NodeDropout(0.3)(view, generator).graph.weight for _ in range(200)])
+    assert float(kept.mean()) == pytest.approx(0.7**2, abs=0.03)
+    assert torch.equal(NodeDropout(0.3)(view, seeded()).x, view.x)
+
+
+def test_feature_masking_masks_what_its_mode_says() -> None:
+    view = make_view()
+    rates = {}
+    for mode in ("columns", "rows", "elements"):
+        zero = torch.stack([FeatureMasking(0.3, mode)(view, seeded(s)).x == 0 for s in range(40)])
+        rates[mode] = float(zero.float().mean())
+        if mode == "columns":
+            assert bool((zero.all(1) | ~zero.any(1)).all())
+        if mode == "rows":
+            assert bool((zero.all(2) | ~zero.any(2)).all())
+        if mode == "elements":
+            assert not zero.all(1).any()
+    assert rates == pytest.approx({"columns": 0.3, "rows": 0.3, "elements": 0.3}, abs=0.06)
+
+
+def test_rescaling_keeps_the_mean() -> None:
+    view = View(torch.ones(100, DIM), make_view().graph)
+    plain, rescaled = (FeatureMasking(0.5, "elements", r)(view, seeded()).x for r in (False, True))
+    assert torch.equal(rescaled, 2 * plain)
+    assert float(rescaled.mean()) == pytest.approx(1, abs=0.1)
+
+
+def test_masking_lets_the_gradient_through_what_it_keeps() -> None:
+    view = make_view()
+    x = view.x.clone().requires_grad_()
+    masked = FeatureMasking(0.5, "elements")(View(x, view.graph), seeded()).x
+    (gradient,) = torch.autograd.grad(masked.sum(), x)
+    assert torch.equal(gradient, (masked != 0).float())
+
+
+def test_layer_noise_has_its_length_and_the_signs_of_the_state() -> None:
+    view = make_view()
+    state = torch.randn(50, DIM, generator=seeded(3))
+    state[0] = 0
+    perturb = LayerNoise(0.2)(view, seeded()).perturb
+    assert perturb is not None
+    noise = perturb(state, 1) - state
+    torch.testing.assert_close(noise[1:].norm(dim=1), torch.full((49,), 0.2), rtol=1e-4, atol=1e-5)
+    assert bool((noise[1:] * state[1:] >= 0).all())
+    assert not noise[0].any()  # the sign of zero is zero: a node without a state gets no noise
+    assert not torch.equal(perturb(state, 2), perturb(state, 2))  # every layer draws anew
+
+
+def test_augmentations_combine_in_order() -> None:
+    view = make_view()
+    chain = [EdgeDropout(0.3), FeatureMasking(0.3), NodeDropout(0.3, "items"), LayerNoise(0.1)]
+    generator = seeded()
+    step = view
+    for augmentation in chain:
+        step = augmentation(step, generator)
+    assert same(parts(augment(view, chain, seeded())), parts(step))
+    assert augment(view, [], seeded()) is view
+    # what one dropped, the next does not bring back
+    first = EdgeDropout(0.5)(view, seeded(1)).graph.weight
+    both = augment(view, [EdgeDropout(0.5), EdgeDropout(0.5)], seeded(1)).graph.weight
+    assert not both[first == 0].any()
+    assert float(both.mean()) == pytest.approx(0.25, abs=0.08)
+
+
+def test_graph_at_takes_the_graph_of_the_layer() -> None:
+    view = make_view()
+    graphs = tuple(view.graph.reweight(torch.full((900,), w)) for w in (2.0, 3.0))
+    layered = View(view.x, view.graph, layer_graphs=graphs)
+    assert [layered.graph_at(layer) for layer in (1, 2, 3)] == [graphs[0], graphs[1], graphs[1]]
+    assert view.graph_at(2) is view.graph
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: EdgeDropout(1.0), r"'p' must be in \[0, 1\) in 'EdgeDropout' \(got 1.0\)"),
+        (lambda: NodeDropout(-0.1), r"'p' must be in \[0, 1\) in 'NodeDropout' \(got -0.1\)"),
+        (lambda: NodeDropout(0.1, "user"), "did you mean 'users'"),
+        (lambda: FeatureMasking(0.1, "column"), "did you mean 'columns'"),
+        (lambda: FeatureMasking(float("nan")), "'p' must be in"),
+        (lambda: LayerNoise(-1), "'magnitude' must be in"),
+    ],
+)
+def test_a_wrong_argument_is_told(make: Callable[[], object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        make()
