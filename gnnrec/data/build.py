@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -164,14 +164,16 @@ def build_dataset(
     notes.update(found)
     interactions = Interactions(
         user_ids, item_ids, len(users), len(items), rating=rating, timestamp=timestamp, unique=False
-    ).marked_unique()
+    )
+    repeats = interactions.num_repeats()
+    if repeats:
+        notes["num_repeated_pairs"] = repeats
+    interactions = replace(interactions, unique=repeats == 0, checked=True)
     numbered = {}
     for key, table in (tables or {}).items():
         numbered[key], dangling = number_table(table, users, items)
         if dangling:
             notes[f"num_dangling_rows_in_{key}"] = dangling
-    if not interactions.unique:
-        notes["num_repeated_pairs"] = interactions.num_repeats()
     _note_text(items, notes)
     for key, value in notes.items():
         logger.info("%s: %s = %s", name, key, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -163,10 +164,22 @@ def shares_of(
 
 
 def random_ranks(rows: Interactions, generator: np.random.Generator) -> np.ndarray:
-    """Return a random order of each user's rows as places 0, 1, 2, ... int32 [n]; `rows` in canonical
+    """Return a random order of each user's rows as places 0, 1, 2, ..., int32 [n]; `rows` in canonical
     order.
     """
-    return _ranks(rows, lambda start, stop: generator.random(stop - start))
+    ranks = np.empty(len(rows), dtype=np.int32)
+    for start, stop in _user_blocks(rows):
+        size = stop - start
+        user = np.cumsum(np.r_[False, rows.user[start + 1 : stop] != rows.user[start : stop - 1]])
+        # one number per row, user then chance then row, so that a plain sort (which is much faster than one
+        # that returns the order) does; equal chances, about one pair in ten million, go by row
+        row_bits, user_bits = size.bit_length(), int(user[-1]).bit_length()
+        chance = generator.integers(1 << 62, size=size) >> (row_bits + user_bits)
+        keys = (user << (62 - user_bits)) | (chance << row_bits) | np.arange(size)
+        keys.sort()
+        order = keys & ((1 << row_bits) - 1)
+        ranks[start:stop][order] = places_in_runs(user)
+    return ranks
 
 
 def time_ranks(rows: Interactions, generator: np.random.Generator, where: str) -> np.ndarray:
@@ -174,23 +187,26 @@ def time_ranks(rows: Interactions, generator: np.random.Generator, where: str) -
     order.
     """
     times = times_of(rows, where)
-    _, steps = np.unique(times, return_inverse=True)
-    newest = steps.max(initial=0)
-    return _ranks(rows, lambda start, stop: newest - steps[start:stop] + generator.random(stop - start))
-
-
-def _ranks(rows: Interactions, draw: Any) -> np.ndarray:
-    # blocks of whole users: the sorts stay in cache, and memory stays bounded at 100 million rows
-    ends = np.cumsum(rows.user_counts())
     ranks = np.empty(len(rows), dtype=np.int32)
+    for start, stop in _user_blocks(rows):
+        user = rows.user[start:stop]
+        order = np.lexsort((generator.random(stop - start), -times[start:stop], user))
+        ranks[start:stop][order] = places_in_runs(user)
+    return ranks
+
+
+def _user_blocks(rows: Interactions) -> Iterator[tuple[int, int]]:
+    """Yield row ranges of whole users, so that sorts stay in cache and memory bounded at 100 million rows."""
+    ends = np.cumsum(rows.user_counts())
     start = 0
     while start < len(rows):
         last = np.searchsorted(ends, start + _BLOCK, side="right")
         stop = int(ends[last - 1]) if last and ends[last - 1] > start else int(ends[last])
-        user = rows.user[start:stop]
-        order = np.lexsort((draw(start, stop), user))
-        first = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])
-        base = np.repeat(first, np.diff(np.r_[first, len(user)]))
-        ranks[start:stop][order] = np.arange(len(user), dtype=np.int64) - base
+        yield start, stop
         start = stop
-    return ranks
+
+
+def places_in_runs(user: np.ndarray) -> np.ndarray:
+    """Return 0, 1, 2, ... within each run of equal values."""
+    first = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])
+    return np.arange(len(user)) - np.repeat(first, np.diff(np.r_[first, len(user)]))

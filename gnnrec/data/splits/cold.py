@@ -19,6 +19,7 @@ from gnnrec.data.splits.base import (
     build_split,
     check_count,
     check_ratios,
+    places_in_runs,
     random_parts,
     random_ranks,
     rows_of,
@@ -193,9 +194,7 @@ def few_shot_item_split(
     few = train[groups.members["tail"][rows.item[train]]]
     item = rows.item[few]
     order = np.lexsort((generator.random(len(few)), item))
-    first = np.flatnonzero(np.r_[True, item[order][1:] != item[order][:-1]]) if len(few) else np.zeros(0, int)
-    place = np.arange(len(few)) - np.repeat(first, np.diff(np.r_[first, len(few)]))
-    part[few[order[place >= k]]] = DROPPED
+    part[few[order[places_in_runs(item[order]) >= k]]] = DROPPED
     params = {"k": k, "tail": tail, "ratios": list(ratios)}
     params["num_few_shot_items"] = int(groups.members["tail"].sum())
     return build_split(rows, part, "few_shot_item", seed, params)
