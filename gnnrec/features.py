@@ -26,8 +26,8 @@ class InitConfig:
     Args:
         mode: items: `id` a trainable table; `text` a trained projection of frozen text vectors; `text_init` a
             trainable table that starts at the principal components of the text vectors; `id_text` id plus text.
-        users: users: `auto` (`id` with mode id, else `id_profile`), `id`, `text` (projected user texts), `profile`
-            (projected mean of the text vectors of the user's train items), `id_text`, `id_profile` (sums).
+        users: users: `id`, `text` (projected user texts), `profile` (projected mean of the text vectors of the
+            user's train items), `id_text`, `id_profile` (sums).
         dim: width of x.
         hidden: width of the hidden layer of the projection; 0 for a linear map.
         std: standard deviation of the initial id table.
@@ -40,7 +40,7 @@ class InitConfig:
     """
 
     mode: str = "id"
-    users: str = "auto"
+    users: str = "id"
     dim: int = 64
     hidden: int = 0
     std: float = 0.1
@@ -50,7 +50,7 @@ class InitConfig:
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, MODES, "init")
-        check_choice("users", self.users, ("auto", *USER_MODES), "init")
+        check_choice("users", self.users, USER_MODES, "init")
         check_range("dim", self.dim, "init", low=1)
         check_range("hidden", self.hidden, "init", low=0)
         check_range("std", self.std, "init", low=0, low_open=True)
@@ -59,19 +59,12 @@ class InitConfig:
         check_range("id_dropout", self.id_dropout, "init", low=0, high=1, high_open=True)
 
     @property
-    def user_mode(self) -> str:
-        """The mode of the users, `auto` resolved."""
-        if self.users != "auto":
-            return self.users
-        return "id" if self.mode == "id" else "id_profile"
-
-    @property
     def needs_item_text(self) -> bool:
-        return self.mode != "id" or "profile" in self.user_mode or self.neighbours > 0
+        return self.mode != "id" or "profile" in self.users or self.neighbours > 0
 
     @property
     def needs_user_text(self) -> bool:
-        return "text" in self.user_mode
+        return "text" in self.users
 
 
 class IdTable(nn.Module):
@@ -205,11 +198,11 @@ def make_features(
     user_text: Tensor | None = None
     if config.needs_user_text:
         user_text = _prepare(user_vectors, seen_users, "user")
-    elif "profile" in config.user_mode:
+    elif "profile" in config.users:
         assert item_text is not None
         user_text = _profiles(train, item_text)
     # An id-only table keeps its random rows for unseen nodes; in a sum they would only blur the text.
-    users = _side(config.user_mode.replace("profile", "text"), user_text, seen_users, config)
+    users = _side(config.users.replace("profile", "text"), user_text, seen_users, config)
     items = _side(config.mode, item_text, seen_items, config)
     return NodeFeatures(users, items, config.dim)
 

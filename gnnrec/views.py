@@ -97,6 +97,52 @@ class NodeDropout:
 
 
 @dataclass(frozen=True)
+class RandomWalk:
+    """Drop edges with probability p, drawn anew for each layer.
+
+    Wu et al. 2021, SGL, https://arxiv.org/abs/2010.10783, section 3.1.1 ("RW").
+    """
+
+    p: float = 0.1
+    num_layers: int = 3
+
+    def __post_init__(self) -> None:
+        check_range("p", self.p, "RandomWalk", low=0, high=1, high_open=True)
+        check_range("num_layers", self.num_layers, "RandomWalk", low=1)
+
+    def __call__(self, view: View, generator: torch.Generator) -> View:
+        drop = EdgeDropout(self.p)
+        graphs = tuple(drop(view, generator).graph for _ in range(self.num_layers))
+        return replace(view, graph=graphs[-1], layer_graphs=graphs)
+
+
+@dataclass(frozen=True)
+class DegreeEdgeDropout:
+    """Drop edges of popular items more often: p_e = min(p (w_e - min w) / (mean w - min w), p_max).
+
+    w_e = -log of the item's degree would keep popular edges as in GCA (Zhu et al. 2021,
+    https://arxiv.org/abs/2010.14945, eq. 4 and 5); here w_e = log degree, since it is the head that a recommender can
+    spare: rare items keep their few edges.
+    """
+
+    p: float = 0.1
+    p_max: float = 0.7
+
+    def __post_init__(self) -> None:
+        check_range("p", self.p, "DegreeEdgeDropout", low=0, high=1, high_open=True)
+        check_range("p_max", self.p_max, "DegreeEdgeDropout", low=0, high=1, high_open=True)
+
+    def __call__(self, view: View, generator: torch.Generator) -> View:
+        graph = view.graph
+        _, degree = graph.split(graph.degree)
+        weight = degree.clamp(min=1).log()[graph.structure.item]
+        low = weight.min()
+        probability = (self.p * (weight - low) / (weight.mean() - low).clamp(min=1e-12)).clamp(max=self.p_max)
+        keep = _uniform(len(weight), weight, generator) >= probability
+        return replace(view, graph=graph.reweight(graph.weight * keep), layer_graphs=None)
+
+
+@dataclass(frozen=True)
 class FeatureMasking:
     """Set features to zero with probability p.
 
