@@ -1,0 +1,185 @@
+"""Losses against their formulas written out in plain Python, and against values known by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from gnnrec import losses
+
+BATCH, NUM_NEGATIVES, DIM = 6, 4, 5
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def scores(seed: int = 0) -> tuple[Tensor, Tensor]:
+    return draw(BATCH, seed=seed), draw(BATCH, NUM_NEGATIVES, seed=seed + 1)
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    dot = sum(x * y for x, y in zip(a, b))
+    return dot / math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_bpr_is_the_mean_log_sigmoid_of_the_difference() -> None:
+    positive, negative = scores()
+    terms = [-math.log(sigmoid(p - n)) for p, row in zip(positive.tolist(), negative.tolist()) for n in row]
+    assert float(losses.bpr(positive, negative)) == pytest.approx(sum(terms) / len(terms))
+    single = losses.bpr(positive, negative[:, 0])
+    assert float(single) == pytest.approx(float(losses.bpr(positive, negative[:, :1])))
+    zero = torch.zeros(3)
+    assert float(losses.bpr(zero, zero)) == pytest.approx(math.log(2))
+
+
+def test_softmax_loss_is_the_cross_entropy_of_the_positive() -> None:
+    positive, negative = scores()
+    logits = torch.cat([positive.unsqueeze(1), negative], dim=1)
+    expected = F.cross_entropy(logits, torch.zeros(BATCH, dtype=torch.long))
+    torch.testing.assert_close(losses.softmax_loss(positive, negative), expected)
+    equal = losses.softmax_loss(torch.zeros(3), torch.zeros(3, 9))
+    assert float(equal) == pytest.approx(math.log(10))
+
+
+def test_a_masked_negative_does_not_count() -> None:
+    positive, negative = scores()
+    mask = torch.zeros(BATCH, NUM_NEGATIVES, dtype=torch.bool)
+    mask[:, 1] = True
+    masked = losses.softmax_loss(positive, negative, mask)
+    torch.testing.assert_close(masked, losses.softmax_loss(positive, negative[:, [0, 2, 3]]))
+    nothing_left = losses.softmax_loss(positive, negative, torch.ones_like(mask))
+    assert float(nothing_left) == pytest.approx(0)
+    negative.requires_grad_()
+    (gradient,) = torch.autograd.grad(losses.softmax_loss(positive, negative, mask), negative)
+    assert not gradient[mask].any()
+    assert torch.isfinite(gradient).all()
+
+
+def test_bce_is_the_mean_over_positives_and_negatives() -> None:
+    positive, negative = scores()
+    terms = [-math.log(sigmoid(p)) for p in positive.tolist()]
+    terms += [-math.log(1 - sigmoid(n)) for row in negative.tolist() for n in row]
+    assert float(losses.bce(positive, negative)) == pytest.approx(sum(terms) / len(terms))
+
+
+def test_cosine_contrastive_counts_negatives_beyond_the_margin() -> None:
+    positive, negative = (torch.tanh(s) for s in scores())
+    terms = []
+    for p, row in zip(positive.tolist(), negative.tolist()):
+        terms.append(1 - p + 3.0 * sum(max(0.0, n - 0.2) for n in row) / len(row))
+    result = losses.cosine_contrastive(positive, negative, 0.2, 3.0)
+    assert float(result) == pytest.approx(sum(terms) / len(terms))
+    perfect = losses.cosine_contrastive(torch.ones(2), torch.full((2, 3), 0.5), 0.5, 1.0)
+    assert float(perfect) == 0
+
+
+def test_bilateral_softmax_pools_negatives_at_their_own_temperature() -> None:
+    positive, negative = (torch.tanh(s) for s in scores())
+    first, second = 0.3, 0.15
+    terms = []
+    for p, row in zip(positive.tolist(), negative.tolist()):
+        mean = sum(math.exp(n / second) for n in row) / len(row)
+        terms.append(-p / first + second / first * math.log(mean))
+    result = losses.bilateral_softmax(positive, negative, first, second)
+    assert float(result) == pytest.approx(sum(terms) / len(terms))
+
+
+def test_info_nce_takes_the_other_rows_of_the_second_view() -> None:
+    first, second, t = draw(BATCH, DIM), draw(BATCH, DIM, seed=1), 0.4
+    one, two = first.tolist(), second.tolist()
+    terms = []
+    for i in range(BATCH):
+        exps = [math.exp(cosine(one[i], two[j]) / t) for j in range(BATCH)]
+        terms.append(-math.log(exps[i] / sum(exps)))
+    assert float(losses.info_nce(first, second, t)) == pytest.approx(sum(terms) / BATCH)
+    same = losses.info_nce(torch.ones(8, 3), torch.ones(8, 3))
+    assert float(same) == pytest.approx(math.log(8))  # every row looks like every other
+    assert float(losses.info_nce(torch.eye(4), torch.eye(4), 0.01)) == pytest.approx(0, abs=1e-6)
+
+
+def test_info_nce_knows_directions_only() -> None:
+    first, second = draw(BATCH, DIM), draw(BATCH, DIM, seed=1)
+    torch.testing.assert_close(losses.info_nce(first, second), losses.info_nce(7 * first, 0.1 * second))
+
+
+def test_alignment_is_the_mean_squared_distance_of_unit_rows() -> None:
+    first, second = draw(BATCH, DIM), draw(BATCH, DIM, seed=1)
+    terms = [2 - 2 * cosine(a, b) for a, b in zip(first.tolist(), second.tolist())]
+    assert float(losses.alignment(first, second)) == pytest.approx(sum(terms) / BATCH)
+    assert float(losses.alignment(first, 3 * first)) == pytest.approx(0)
+    assert float(losses.alignment(first, -first)) == pytest.approx(4)
+
+
+def test_uniformity_is_the_log_mean_over_distinct_pairs() -> None:
+    x = draw(BATCH, DIM)
+    unit = F.normalize(x, dim=1)
+    distances = torch.pdist(unit).square()
+    assert float(losses.uniformity(x)) == pytest.approx(float(torch.exp(-2 * distances).mean().log()))
+    assert float(losses.uniformity(torch.ones(5, 3))) == pytest.approx(0, abs=1e-6)  # all in one place
+    opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
+    assert float(losses.uniformity(opposite)) == pytest.approx(-8)  # exp(-2 * 4)
+
+
+def test_l2_is_half_the_squares_over_the_first_arguments_rows() -> None:
+    first, second = draw(BATCH, DIM), draw(3 * BATCH, DIM, seed=1)
+    expected = (first.square().sum() + second.square().sum()) / (2 * BATCH)
+    torch.testing.assert_close(losses.l2(first, second), expected)
+    assert float(losses.l2(torch.full((2, 3), 2.0))) == pytest.approx(6)
+    assert float(losses.l2(torch.zeros(0, 3))) == 0
+
+
+def with_scores(loss: Callable[..., Tensor], *arguments: float) -> Callable[..., Tensor]:
+    return lambda positive, negative: loss(positive, negative, *arguments)
+
+
+RANKING = [
+    losses.bpr,
+    losses.softmax_loss,
+    losses.bce,
+    with_scores(losses.cosine_contrastive, -1.0, 1.0),
+    with_scores(losses.bilateral_softmax, 0.3, 0.2),
+]
+
+
+@pytest.mark.parametrize("loss", RANKING)
+def test_a_ranking_loss_pulls_positives_up_and_negatives_down(loss: Callable[..., Tensor]) -> None:
+    positive, negative = (torch.tanh(s).requires_grad_() for s in scores())
+    for_positive, for_negative = torch.autograd.grad(loss(positive, negative), (positive, negative))
+    assert bool((for_positive < 0).all())
+    assert bool((for_negative > 0).all())
+    assert torch.autograd.gradcheck(loss, (positive, negative))
+
+
+@pytest.mark.parametrize("loss", [losses.info_nce, losses.alignment, losses.l2])
+def test_gradients_of_losses_on_rows(loss: Callable[..., Tensor]) -> None:
+    first, second = draw(BATCH, DIM).requires_grad_(), draw(BATCH, DIM, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(loss, (first, second))
+
+
+def test_gradient_of_uniformity() -> None:
+    assert torch.autograd.gradcheck(losses.uniformity, (draw(BATCH, DIM).requires_grad_(),))
+
+
+@pytest.mark.parametrize("loss", RANKING[:3])
+@given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
+@settings(max_examples=30, deadline=None)
+def test_large_scores_do_not_overflow(loss: Callable[..., Tensor], p: float, n: float) -> None:
+    positive, negative = torch.tensor([p], requires_grad=True), torch.tensor([[n, n]], requires_grad=True)
+    value = loss(positive, negative)
+    value.backward()
+    assert math.isfinite(value.item())
+    assert value.item() >= 0
+    assert positive.grad is not None
+    assert torch.isfinite(positive.grad).all()
