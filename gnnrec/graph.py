@@ -212,6 +212,44 @@ class BipartiteGraph:
         result: Tensor = _Polynomial.apply(x, self, coefficients, norm)  # type: ignore[assignment]
         return result
 
+    def edge_values(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return source[sender] + target[receiver] for the edges into users and into items, each [num_edges].
+
+        Shapes: source, target [num_nodes]. The two halves are in user order and in item order.
+        """
+        s = self.structure
+        (source_user, source_item), (target_user, target_item) = self.split(source), self.split(target)
+        into_user = source_item.index_select(0, s.item) + target_user.index_select(0, s.user)
+        into_item = source_user.index_select(0, s.user_by_item) + target_item.index_select(0, s.item_by_item)
+        return into_user, into_item
+
+    def softmax(self, into_user: Tensor, into_item: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalise edge logits over the edges into each node; edges of weight 0 get 0. Halves as in edge_values."""
+        s = self.structure
+        keep = self.weight > 0
+        return (
+            _segment_softmax(into_user, s.user, keep, self.num_users),
+            _segment_softmax(into_item, s.item_by_item, keep[s.to_item_order], self.num_items),
+        )
+
+    def aggregate(self, x: Tensor, into_user: Tensor, into_item: Tensor) -> Tensor:
+        """Return sum over the edges into each node of value * x[sender]; differentiable in x and in the values.
+
+        Shapes: x [num_nodes, dim], values [num_edges] as in edge_values -> [num_nodes, dim].
+        """
+        s = self.structure
+        x_user, x_item = self.split(x)
+        halves = (
+            (s.item, x_item, s.user_offset, into_user),
+            (s.user_by_item, x_user, s.item_offset, into_item),
+        )
+        return torch.cat(
+            [
+                F.embedding_bag(i, y, o, mode="sum", per_sample_weights=v, include_last_offset=True)
+                for i, y, o, v in halves
+            ]
+        )
+
     def to_networkx(self) -> nx.Graph:
         """Return the graph for networkx: nodes ('user', u) and ('item', i), edges with their weight."""
         graph = nx.Graph()
@@ -305,6 +343,18 @@ def _offsets(sorted_index: Tensor, num_rows: int) -> Tensor:
     offset = torch.zeros(num_rows + 1, dtype=sorted_index.dtype, device=sorted_index.device)
     torch.cumsum(counts, 0, out=offset[1:])
     return offset
+
+
+def _segment_softmax(logits: Tensor, index: Tensor, keep: Tensor, num_rows: int) -> Tensor:
+    index = index.long()
+    logits = logits.masked_fill(~keep, float("-inf"))
+    top = torch.full((num_rows,), float("-inf"), device=logits.device).scatter_reduce(
+        0, index, logits.detach(), "amax"
+    )
+    top = torch.where(torch.isfinite(top), top, 0.0)
+    weights = (logits - top.index_select(0, index)).exp()
+    total = torch.zeros(num_rows, device=logits.device).index_add(0, index, weights)
+    return weights / total.index_select(0, index).clamp(min=1e-12)
 
 
 def _segment_sum(weight: Tensor, index: Tensor, num_rows: int) -> Tensor:
