@@ -16,7 +16,7 @@ class LightGCN(nn.Module):
     He et al. 2020, https://arxiv.org/abs/2002.02126, eq. 3 to 8. The encoder owns no embedding: `x` comes with the
     view. With `num_layers=0` this is matrix factorisation.
 
-    Deviation: a node without edges keeps x in full rather than a_0 x (`rescale_isolated`). It has no state at the
+    Deviation: a node without edges gets (sum_k a_k) x rather than a_0 x (`rescale_isolated`). It has no state at the
     other layers, and with a_0 x alone every unseen item scores L+1 times lower than a seen one, whatever its
     features say. Nodes with edges are untouched.
 
@@ -62,8 +62,11 @@ class LightGCN(nn.Module):
         return States(final, layers if keep_layers else [])
 
     def _rescale(self, view: View) -> Tensor:
-        isolated = view.graph.degree == 0
         first = self.layer_weights[0]
-        if not self.rescale_isolated or first in (0.0, 1.0) or not bool(isolated.any()):
+        if not self.rescale_isolated or first == 0 or self.num_layers == 0:
+            return view.x
+        degrees = [graph.degree for graph in view.layer_graphs or (view.graph,)]
+        isolated = torch.stack(degrees).sum(dim=0) == 0
+        if not bool(isolated.any()):
             return view.x
         return view.x * torch.where(isolated, sum(self.layer_weights) / first, 1.0).unsqueeze(1)
