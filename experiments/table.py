@@ -11,9 +11,10 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from experiments.cli import Arguments, format_table, parse_arguments, run_main
+from experiments.cli import Arguments, parse_arguments, run_main
 from experiments.spec import TABLES, Job, TableSpec, read_spec, table_jobs
 from gnnrec.errors import ConfigError, DataError, GnnrecError
+from gnnrec.evaluation.significance import MIN_SEEDS
 from gnnrec.report.captions import group_note, protocol_note, seeds_note
 from gnnrec.report.compare import paired_p_values
 from gnnrec.report.frame import FinishedRun, metrics_frame
@@ -24,7 +25,6 @@ from gnnrec.run import open_run, run
 SWITCHES = {"--dry-run": "dry-run", "--report-only": "report-only", "--check": "check"}
 SWITCHES |= {name: "help" for name in ("-h", "--help")}
 OPTIONS = {"--seeds": "seeds", "--output": "output"}
-MIN_SEEDS = 5
 SHOWN = ("test/recall@20", "test/cold_only/recall@20")
 # Overrides that change where and how a table is computed, but none of its numbers.
 HARMLESS = ("tracking", "device")
@@ -148,18 +148,12 @@ def _output(arguments: Arguments, extra: Sequence[str]) -> Path:
 
 
 def _plan(jobs: Sequence[Job], missing: Sequence[Job]) -> str:
-    rows = [
-        [
-            job.block,
-            job.row,
-            job.seed,
-            "to run" if job in missing else "finished",
-            f"experiments/run.py {' '.join(job.overrides)}",
-        ]
+    lines = [
+        f"{'to run' if job in missing else 'finished':8}  {job.block} · {job.row} · seed {job.seed}\n"
+        f"          python experiments/run.py {' '.join(job.overrides)}"
         for job in jobs
     ]
-    table = format_table(["block", "row", "seed", "state", "command"], rows)
-    return f"{table}\n{len(jobs) - len(missing)} finished, {len(missing)} to run"
+    return "\n".join([*lines, f"{len(jobs) - len(missing)} finished, {len(missing)} to run"])
 
 
 def _run_missing(jobs: Sequence[Job], missing: Sequence[Job]) -> None:

@@ -26,8 +26,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        os.chmod(temporary, 0o666 & ~_umask())
         yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())  # after the writer, who may have put a file of its own there
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)

@@ -37,6 +37,7 @@ def test_a_finished_run_holds_what_was_written(tmp_path: Path) -> None:
     assert RunDir(tmp_path, "k1").finished
     path = tmp_path / "k1"
     assert not (path / ".lock").exists()
+    assert len({file.stat().st_mode for file in path.iterdir()}) == 1  # all as readable as the umask says
     assert yaml.safe_load((path / "config.yaml").read_text()) == {
         "train": {"lr": 1e-5, "ks": [10, 20]},
         "text": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gnnrec.evaluation.significance import MIN_SEEDS
 from gnnrec.report.frame import FinishedRun
 
 ITEM_GROUPS = ("head", "mid", "tail", "cold")
@@ -30,8 +31,9 @@ def seeds_note(seeds: Sequence[int]) -> str:
     if len(seeds) == 1:
         return f"One seed ({seeds[0]}): no claim rests on it."
     numbers = ", ".join(map(str, seeds))
-    if len(seeds) < 5:
-        return f"Mean ± standard deviation over {len(seeds)} seeds ({numbers}): too few for a claim (5 are)."
+    if len(seeds) < MIN_SEEDS:
+        few = f"too few for a claim ({MIN_SEEDS} are needed)"
+        return f"Mean ± standard deviation over {len(seeds)} seeds ({numbers}): {few}."
     return f"Mean ± standard deviation over {len(seeds)} seeds ({numbers})."
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
 from gnnrec.errors import DataError
+from gnnrec.evaluation.significance import holm, paired_t
 from gnnrec.report.frame import FinishedRun
 
 Runs = Mapping[tuple[str, str], Sequence[FinishedRun]]
@@ -39,7 +39,8 @@ def paired_p_values(
             if not known or not others:
                 continue
             best = max(known, key=lambda row: float(np.nanmean(values[row])))
-            raw = [_paired(values[row], values[best]) for row in others]
+            differences = [values[row] - values[best] for row in others]
+            raw = [paired_t(difference[~np.isnan(difference)]) for difference in differences]
             result |= {(block, row, metric): p for row, p in zip(others, holm(raw))}
     return result
 
@@ -55,22 +56,3 @@ def mean_over_seeds(runs: Sequence[FinishedRun], metric: str) -> np.ndarray:
 
 def _has(runs: Sequence[FinishedRun], metric: str) -> bool:
     return all(run.result["metrics"].get(metric) is not None for run in runs)
-
-
-def _paired(first: np.ndarray, second: np.ndarray) -> float:
-    known = ~(np.isnan(first) | np.isnan(second))
-    if np.array_equal(first[known], second[known]):
-        return 1.0  # the t statistic of no difference at all is 0 / 0
-    return float(stats.ttest_rel(first[known], second[known]).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm-corrected p-values: p_(i) * (m - i + 1) over ascending p, made non-decreasing, at most 1.
-
-    Holm 1979, https://www.jstor.org/stable/4615733.
-    """
-    order = np.argsort(p_values)
-    steps = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
-    corrected = np.empty(len(order))
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return corrected.tolist()
