@@ -21,10 +21,14 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import numpy as np
 import pandas as pd
-from debian_facts import item_facts, source_of, user_facts
-from debian_index import (
+
+from data_scripts.debian_facts import item_facts, source_of, user_facts
+from data_scripts.debian_index import (
     SUITE,
     Descriptions,
     Stanza,
@@ -34,7 +38,6 @@ from debian_index import (
     package_stanzas,
     read_index,
 )
-
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.native import write_native
@@ -83,15 +86,15 @@ def k_core(pairs: set[tuple[str, str]], k: int) -> set[tuple[str, str]]:
         pairs = kept
 
 
-def build(stanzas: list[Stanza], card: dict[str, Any] | None = None) -> Dataset:
+def build(stanzas: list[Stanza], release: str = "", core: int = CORE) -> Dataset:
     """Return the data set of an index: ids in the order of names, facts as columns, figures in the card.
 
-    Raises DataError where the 5-core is empty.
+    Raises DataError where the core is empty.
     """
-    pairs = sorted(k_core(dependency_pairs(stanzas), CORE))
+    pairs = sorted(k_core(dependency_pairs(stanzas), core))
     if not pairs:
         raise DataError(
-            f"no package of this index keeps {CORE} dependencies ({len(stanzas)} packages read): "
+            f"no package of this index keeps {core} dependencies ({len(stanzas)} packages read): "
             "is this a whole index?"
         )
     users = {name: row for row, name in enumerate(sorted({user for user, _ in pairs}))}
@@ -112,14 +115,15 @@ def build(stanzas: list[Stanza], card: dict[str, Any] | None = None) -> Dataset:
             "user: source package; item: binary package of the same index (no virtual package)",
             f"pair: a binary of the user names the item in {', '.join(RELATIONS)} as first alternative",
             "the user's own binaries are left out",
-            f"{CORE}-core: users and items with fewer than {CORE} pairs dropped until none is left",
+            f"{core}-core: users and items with fewer than {core} pairs dropped until none is left",
         ],
         "text": {"item": ITEM_TEXT, "user": USER_TEXT},
         "text_from": "facts of each package's own index entry, without its dependencies",
         "text_coverage": {"item": coverage(item_table), "user": coverage(user_table)},
         **figures(interactions),
-        **(card or {}),
     }
+    if release:
+        card["release"] = release
     return Dataset("debian", interactions, user_table, item_table, card)
 
 
@@ -141,7 +145,7 @@ def figures(interactions: Interactions) -> dict[str, Any]:
 
 def coverage(table: pd.DataFrame) -> dict[str, float]:
     """Return for every column but the id the share of rows in which it is not empty."""
-    return {str(name): round(float((table[name] != "").mean()), 4) for name in table.columns[1:]}
+    return {str(name): round(float(np.mean(table[name].to_numpy() != "")), 4) for name in table.columns[1:]}
 
 
 def with_descriptions(dataset: Dataset, stanzas: list[Stanza], found: Descriptions) -> Dataset:
@@ -184,6 +188,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--translations", metavar="FILE", help="a Translation-en file (default: apt fetches it)"
     )
     options = parser.parse_args(arguments)
+    if options.translations and not options.descriptions:
+        parser.error("--translations is of use with --descriptions only")
     try:
         run(options)
     except GnnrecError as error:
@@ -204,7 +210,7 @@ def run(options: argparse.Namespace) -> None:
             )
         path, release = targets[0]
     stanzas = package_stanzas(path)
-    dataset = build(stanzas, {"release": release} if release else None)
+    dataset = build(stanzas, release)
     report(dataset, write_native(dataset, options.output or data_home() / "debian"))
     if options.descriptions:
         translations = read_index(options.translations) if options.translations else fetch_translations()

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import pandas as pd
-from debian_index import Stanza
+
+from data_scripts.debian_index import Stanza
 
 SHOWN_NAMES = 8
 TEAM_WORDS = re.compile(
@@ -42,7 +43,7 @@ def words_of(name: str) -> str:
     """
     parts = []
     for part in re.split(r"[-_+]+", name):
-        part = re.sub(r"^lib(?=[a-z]{2})", "lib ", part)
+        part = re.sub(r"^lib(?=[a-z]{2})(?!reoffice)", "lib ", part)
         parts.append(re.sub(r"(?<=[a-z]{2})(?=[0-9])", " ", part))
     return " ".join(" ".join(parts).split())
 

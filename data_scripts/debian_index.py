@@ -7,6 +7,7 @@ import gzip
 import lzma
 import re
 import subprocess
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,15 +52,15 @@ def read_index(path: str | Path) -> str:
         data = Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read the package index '{path}': {error.strerror}") from error
+    if data.startswith(APT_FORMATS):
+        data = run_apt([APT_HELPER, "cat-file", str(path)])
     try:
-        if data.startswith(APT_FORMATS):
-            data = run_apt([APT_HELPER, "cat-file", str(path)])
         for magic, opener in OPENERS.items():
             if data.startswith(magic):
                 data = opener(data)
                 break
         return data.decode("utf-8")
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"the package index '{path}' is broken: {error}") from error
 
 
