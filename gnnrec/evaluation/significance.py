@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -118,13 +119,17 @@ def paired_t(difference: np.ndarray) -> float:
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # differences that are all equal: p is 0
-        return float(stats.ttest_1samp(difference, 0.0)[1])
+        return _p(stats.ttest_1samp(difference, 0.0))
 
 
 def wilcoxon(difference: np.ndarray) -> float:
     """Return the two-sided p-value of Wilcoxon's signed-rank test, differences of 0 left out; 1 if all are 0."""
     changed = difference[difference != 0]
-    return float(stats.wilcoxon(changed)[1]) if len(changed) else 1.0
+    return _p(stats.wilcoxon(changed)) if len(changed) else 1.0
+
+
+def _p(result: Any) -> float:
+    return float(result.pvalue)
 
 
 def sign_flip(difference: np.ndarray, num_resamples: int, rng: np.random.Generator) -> float:
@@ -154,18 +159,23 @@ def bca_interval(
     """Return the bias-corrected and accelerated bootstrap interval of the mean.
 
     Efron, 1987, https://doi.org/10.1080/01621459.1987.10478410; for a mean the acceleration is
-    sum (x - mean)^3 / (6 (sum (x - mean)^2)^1.5). Equal values are drawn together, as multinomial counts.
+    sum (x - mean)^3 / (6 (sum (x - mean)^2)^1.5). Where many values are equal, which is faster, they are drawn
+    together as multinomial counts.
     """
     mean = difference.mean()
     values, counts = np.unique(difference, return_counts=True)
     if len(values) == 1:
         return float(mean), float(mean)
     drawn = np.empty(num_resamples)
-    step = max(1, _CELLS // len(values))
+    step = max(1, _CELLS // len(difference))
     for start in range(0, num_resamples, step):
         size = min(step, num_resamples - start)
-        weights = rng.multinomial(len(difference), counts / len(difference), size)
-        drawn[start : start + size] = weights @ values / len(difference)
+        if 2 * len(values) < len(difference):
+            weights = rng.multinomial(len(difference), counts / len(difference), size)
+            drawn[start : start + size] = weights @ values / len(difference)
+        else:
+            places = rng.integers(0, len(difference), (size, len(difference)), dtype=np.int32)
+            drawn[start : start + size] = difference[places].mean(axis=1)
     below = ((drawn < mean).mean() + (drawn <= mean).mean()) / 2
     bias = stats.norm.ppf(np.clip(below, 0.5 / num_resamples, 1 - 0.5 / num_resamples))
     centred = difference - mean
