@@ -1,0 +1,69 @@
+"""Texts written by a local causal language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gnnrec.errors import DataError, check_range
+from gnnrec.text.models import ModelFolder
+from gnnrec.text.transformer import load_model, load_tokenizer
+
+
+class Generator:
+    """A causal language model that answers prompts greedily, so that the same prompt gives the same text.
+
+    A model with a chat template is asked as a chat; any other simply continues the prompt. Prompts are cut
+    on the left to what the model takes, less the answer.
+    """
+
+    def __init__(
+        self,
+        model: ModelFolder,
+        max_new_tokens: int = 64,
+        max_prompt_tokens: int = 512,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> None:
+        check_range("max_new_tokens", max_new_tokens, "generate", low=1)
+        check_range("max_prompt_tokens", max_prompt_tokens, "generate", low=1)
+        self.tokenizer = load_tokenizer(model)
+        self.model = load_model(model, getattr(torch, dtype), head="AutoModelForCausalLM").eval().to(device)
+        if self.tokenizer.pad_token_id is None:
+            if self.tokenizer.eos_token_id is None:
+                raise DataError(f"the tokenizer of '{model.name}' has neither a padding nor an end token")
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        # What a causal model writes follows its last token: padding must stand before the prompt.
+        self.tokenizer.padding_side = self.tokenizer.truncation_side = "left"
+        self.max_new_tokens, self.max_prompt_tokens, self.device = max_new_tokens, max_prompt_tokens, device
+
+    @torch.inference_mode()
+    def answer(self, prompts: Sequence[str]) -> list[str]:
+        """Return the model's answer to each prompt, stripped, its white space made single spaces."""
+        chat = bool(self.tokenizer.chat_template)
+        texts = [self._as_chat(prompt) for prompt in prompts] if chat else list(prompts)
+        tokens = self.tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self.max_prompt_tokens,
+            add_special_tokens=not chat,
+            return_token_type_ids=False,
+            return_tensors="pt",
+        ).to(self.device)
+        written = self.model.generate(
+            **tokens,
+            max_new_tokens=self.max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+        answers = written[:, tokens["input_ids"].shape[1] :]
+        decoded: list[str] = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [" ".join(text.split()) for text in decoded]
+
+    def _as_chat(self, prompt: str) -> str:
+        messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
+        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

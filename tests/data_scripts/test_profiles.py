@@ -1,0 +1,141 @@
+"""data_scripts/profiles.py, with a language model of random weights: what it writes, and what it may see."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from data_scripts import profiles
+from gnnrec.data.dataset import Dataset, load_dataset
+from gnnrec.data.interactions import Interactions
+from gnnrec.data.native import write_native
+from gnnrec.data.splits import make_split
+from gnnrec.text.profiles import card_path, load_profiles
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llama")
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[EOS]",
+        *["user", "item", "took", "vim", "red", "ink", "what", "is", "this", "kind", "a", "the", "and", "of"],
+    ]
+    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", eos_token="[EOS]"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(words), **sizes, pad_token_id=0, eos_token_id=2, bos_token_id=None)
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    user = np.repeat(np.arange(6), 5)
+    item = (user * 3 + np.tile(np.arange(5), 6)) % 12
+    items = pd.DataFrame(
+        {"item_id": [f"i{n}" for n in range(12)], "text": [f"red ink kind{n}" for n in range(11)] + [""]}
+    )
+    users = pd.DataFrame({"user_id": [f"u{n}" for n in range(6)]})
+    write_native(Dataset("tiny", Interactions(user, item, 6, 12), users, items), tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def run(dataset: Path, model: Path, output: Path, *more: str) -> int:
+    fixed = ["--model", str(model), "--output", str(output), "--max-new-tokens", "4", "--batch-size", "3"]
+    return profiles.main([str(dataset), *fixed, *more])
+
+
+def test_items_get_a_text_each_and_the_rest_comes_when_started_again(
+    dataset: Path, model: Path, tmp_path: Path
+):
+    whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
+    assert run(dataset, model, whole, "--side", "item") == 0
+    ids = load_dataset(dataset).items["item_id"].tolist()
+    texts = load_profiles(whole, ids)
+    assert all(texts[:11])
+    assert texts[11] == ""
+    assert run(dataset, model, parts, "--side", "item", "--limit", "4") == 0
+    with parts.open("a") as stream:
+        stream.write('{"id": "i5", "te')
+    assert run(dataset, model, parts, "--side", "item") == 0
+    assert parts.read_text() == whole.read_text()
+    assert json.loads(card_path(whole).read_text())["split"] is None
+
+
+def test_padding_does_not_change_an_answer(dataset: Path, model: Path, tmp_path: Path):
+    assert run(dataset, model, tmp_path / "a.jsonl", "--side", "item") == 0
+    assert run(dataset, model, tmp_path / "b.jsonl", "--side", "item", "--batch-size", "1") == 0
+    assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
+
+
+def test_users_are_described_from_train_alone_and_tied_to_the_split(
+    dataset: Path, model: Path, tmp_path: Path
+):
+    data = load_dataset(dataset)
+    split = make_split(data, "random", 3)
+    prompts = profiles.user_prompts(data.items["text"].tolist(), split.train, "{items}", 20, 100, 3)
+    for user, prompt in prompts.items():
+        train = set(split.train.item[split.train.user == user].tolist()) - {11}
+        assert {int(line.removeprefix("- red ink kind")) for line in prompt.split("\n")} == train
+    output = tmp_path / "users.jsonl"
+    assert run(dataset, model, output, "--side", "user", "--split", "random", "--split-seed", "3") == 0
+    assert json.loads(card_path(output).read_text())["split"] == split.fingerprint
+    ids = data.users["user_id"].tolist()
+    assert all(load_profiles(output, ids, split.fingerprint))
+    assert run(dataset, model, output, "--side", "user", "--split", "random", "--split-seed", "4") == 2
+
+
+def test_long_histories_are_sampled_and_cut():
+    train = Interactions(np.zeros(30, int), np.arange(30), 1, 30)
+    texts = [f"{n:02d} " + "x" * 50 for n in range(30)]
+    (prompt,) = profiles.user_prompts(texts, train, "{items}", 7, 5, 0).values()
+    lines = prompt.split("\n")
+    assert len(set(lines)) == 7
+    assert all(len(line) == 7 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--side", "user"], "give --split"),
+        (["--side", "user", "--split", "randon"], "did you mean 'random'"),
+        (["--side", "item", "--model", "/no/model"], "is not a folder"),
+        (["--side", "user", "--split", "random", "--split-params", "{"], "error:"),
+    ],
+)
+def test_bad_options_are_one_line(
+    more: list[str],
+    message: str,
+    dataset: Path,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    assert run(dataset, model, tmp_path / "o.jsonl", *more) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_prompt_without_its_field_is_an_error(
+    dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "p.txt").write_text("what is {items}?")
+    assert (
+        run(dataset, model, tmp_path / "o.jsonl", "--side", "item", "--prompt", str(tmp_path / "p.txt")) == 2
+    )
+    assert "must hold {text}" in capsys.readouterr().err
