@@ -13,7 +13,18 @@ from gnnrec.data.dataset import Dataset
 from gnnrec.data.groups import item_groups, text_lengths
 from gnnrec.data.tables import table_report
 
-_STATED = ("title", "license", "citation", "source", "text_from", "tags_from", "release", "recipe", "notes")
+_STATED = (
+    "title",
+    "license",
+    "licence",
+    "citation",
+    "source",
+    "text_from",
+    "tags_from",
+    "release",
+    "recipe",
+    "notes",
+)
 
 
 def describe(dataset: Dataset, text_columns: Sequence[str] = ("text",)) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def random_ranks(rows: Interactions, generator: np.random.Generator) -> np.ndarr
         size = stop - start
         user = np.cumsum(np.r_[False, rows.user[start + 1 : stop] != rows.user[start : stop - 1]])
         # one number per row, user then chance then row, so that a plain sort (which is much faster than one
-        # that returns the order) does; equal chances, about one pair in ten million, go by row
+        # that returns the order) does; equal chances, about one pair in four million, go by row
         row_bits, user_bits = size.bit_length(), int(user[-1]).bit_length()
         chance = generator.integers(1 << 62, size=size) >> (row_bits + user_bits)
         keys = (user << (62 - user_bits)) | (chance << row_bits) | np.arange(size)

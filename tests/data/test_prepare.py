@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from gnnrec.data.dataset import Dataset, load_dataset
+from gnnrec.data.figures import draw_figures
+from gnnrec.data.prepare import Family, prepare, run
+from gnnrec.data.readers.tabular import read_tabular
+from gnnrec.errors import DataError
+from gnnrec.files import sha256_file
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
+FAMILIES = ("movielens", "yelp", "gowalla", "lastfm", "bookcrossing", "citeulike", "steam", "mind")
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def table(folder: Path) -> Path:
+    rows = "".join(f"u{n % 6},i{n % 5},{1 + n % 5},{1500000000 + n}\n" for n in range(30))
+    path = folder / "ratings.csv"
+    path.write_text("user,item,rating,timestamp\n" + rows)
+    (folder / "items.csv").write_text("item,name\n" + "".join(f"i{n},Item {n}\n" for n in range(5)))
+    return path
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_states_terms_and_where_from(name: str) -> None:
+    for key, family in script(name).FAMILIES.items():
+        assert key == family.name
+        assert family.license
+        assert family.citation
+        assert family.sources or family.how
+        assert all(source.url.startswith(("https://", "http://")) for source in family.sources)
+
+
+def test_a_family_from_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = tmp_path / "ml-20m.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr(
+            "ml-20m/ratings.csv", "userId,movieId,rating,timestamp\n1,2,3.5,1112486027\n2,2,1.0,1112486028\n"
+        )
+        packed.writestr("ml-20m/movies.csv", "movieId,title,genres\n2,Jumanji (1995),Adventure\n")
+    out = tmp_path / "out"
+    argv = ["ml-20m", "--from", str(archive), "--out", str(out), "--min-rating", "2"]
+    assert run(script("movielens").FAMILIES, "MovieLens", argv) == 0
+    shown = capsys.readouterr().out
+    assert "citation: Harper and Konstan" in shown
+    dataset = load_dataset(out)
+    assert (dataset.name, len(dataset.interactions)) == ("ml-20m", 1)
+    card = dataset.card
+    assert card["files"] == {"ml-20m.zip": sha256_file(archive)}
+    assert card["recipe"][0]["removed"]["interactions"] == 1
+    assert card["facts"]["num_interactions"] == 1
+    assert card["facts"]["text"]["by_group"]
+    assert card["facts"]["fingerprint"] == dataset.fingerprint()
+
+
+def test_what_cannot_be_fetched_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(script("mind").FAMILIES, "MIND", ["--out", str(tmp_path / "out")]) == 2
+    assert "error: 'mind' cannot be fetched by a script: accept the licence" in capsys.readouterr().err
+    assert run(script("mind").FAMILIES, "MIND", ["--from", str(tmp_path / "none")]) == 2
+    assert "there is nothing at" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_your_own_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = table(tmp_path)
+    argv = ["table.py", "mine", str(path), "--rating", "rating", "--timestamp", "timestamp"]
+    argv += ["--items", str(tmp_path / "items.csv"), "--text", "name", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", [*argv, "--deduplicate", "last", "--k-core", "2"])
+    assert script("table").main() == 0
+    dataset = load_dataset(tmp_path / "out")
+    assert dataset.items["text"].tolist() == [f"Item {n}" for n in range(5)]
+    assert dataset.interactions.unique
+    monkeypatch.setattr(sys, "argv", [*argv, "--recipe", "{"])
+    assert script("table").main() == 2
+
+
+def test_nothing_is_written_when_reading_fails(tmp_path: Path) -> None:
+    def read(folder: Path) -> Dataset:
+        raise DataError("broken")
+
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match="broken"):
+        prepare(Family("toy", read, "none", "none"), tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_describe_prints_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    family = Family(
+        "toy", lambda folder: read_tabular(folder / "ratings.csv", timestamp="timestamp"), "CC0", "nobody"
+    )
+    table(tmp_path)
+    prepare(family, tmp_path, tmp_path / "out")
+    capsys.readouterr()
+    argv = ["describe.py", str(tmp_path / "out"), "--json", "--figures", str(tmp_path / "figures")]
+    monkeypatch.setattr(sys, "argv", argv)
+    assert script("describe").main() == 0
+    assert json.loads(capsys.readouterr().out)["num_users"] == 6
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "degrees.png",
+        "popularity.png",
+        "time.png",
+    }
+
+
+def test_figures_of_text(planted: Dataset, tmp_path: Path) -> None:
+    names = [path.name for path in draw_figures(planted, tmp_path)]
+    assert names == ["degrees.png", "popularity.png", "time.png", "text_length.png", "text_coverage.png"]
+    assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in names)
