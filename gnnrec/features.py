@@ -90,11 +90,12 @@ class TextTable(nn.Module):
 
     def __init__(self, vectors: Tensor, dim: int, std: float, seen: Tensor) -> None:
         super().__init__()
-        if vectors.shape[1] < dim:
-            raise ConfigError(
-                f"'dim' must be at most the text vectors' {vectors.shape[1]} in 'init' (got {dim})"
-            )
         fitted = vectors[seen] if bool(seen.any()) else vectors
+        if min(fitted.shape) < dim:
+            raise ConfigError(
+                f"'dim' must be at most the width and the number of the text vectors seen in training, "
+                f"{fitted.shape[1]} and {fitted.shape[0]}, for 'text_init' (got {dim})"
+            )
         _, _, components = torch.linalg.svd(fitted, full_matrices=False)
         table = vectors @ components[:dim].T
         self.weight = nn.Parameter(table * (std / table[seen].std().clamp(min=1e-12)))

@@ -1,0 +1,226 @@
+"""The init modes: what is trained, what is frozen, what unseen nodes start from."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.errors import ConfigError
+from gnnrec.features import (
+    MODES,
+    USER_MODES,
+    IdPlusText,
+    IdTable,
+    InitConfig,
+    NodeFeatures,
+    ProjectedText,
+    TextNeighbours,
+    TextTable,
+    make_features,
+)
+
+NUM_USERS, NUM_ITEMS, WIDTH = 30, 25, 12  # the last three users and items are not seen in training
+
+
+@pytest.fixture
+def train() -> Interactions:
+    generator = np.random.default_rng(0)
+    keys = generator.permutation(27 * 22)[:200]
+    return Interactions(keys // 22, keys % 22, NUM_USERS, NUM_ITEMS)
+
+
+def make_vectors(num_rows: int, seed: int = 0) -> np.ndarray:
+    """Vectors with a shared direction and columns of falling variance, as those of a language model."""
+    scale = np.linspace(3, 0.1, WIDTH)
+    return (np.random.default_rng(seed).normal(size=(num_rows, WIDTH)) * scale + 5).astype(np.float32)
+
+
+def make(train: Interactions, **options: object) -> NodeFeatures:
+    config = InitConfig(**{"dim": 8, **options})  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    return make_features(config, train, make_vectors(NUM_ITEMS), make_vectors(NUM_USERS, 1))
+
+
+@pytest.mark.parametrize(("mode", "users"), product(MODES, USER_MODES))
+@pytest.mark.parametrize("hidden", [0, 16])
+def test_every_mode_gives_a_node_matrix_that_learns(
+    train: Interactions, mode: str, users: str, hidden: int
+) -> None:
+    features = make(train, mode=mode, users=users, hidden=hidden)
+    x = features()
+    assert x.shape == (NUM_USERS + NUM_ITEMS, 8)
+    assert torch.isfinite(x).all()
+    (x * torch.randn(x.shape)).sum().backward()
+    parameters = dict(features.named_parameters())
+    assert parameters
+    assert all(p.grad is not None and p.grad.any() for p in parameters.values())
+    seen = x.detach()[:27], x.detach()[NUM_USERS : NUM_USERS + 22]
+    for side in seen:  # every mode starts at about the spread of an id table
+        assert 0.05 < float(side.std()) < 0.25
+
+
+def test_what_each_mode_is_made_of(train: Interactions) -> None:
+    kinds = {"id": IdTable, "text": ProjectedText, "text_init": TextTable, "id_text": IdPlusText}
+    for mode, kind in kinds.items():
+        assert type(make(train, mode=mode).items) is kind
+    for mode in ("text", "profile"):
+        assert type(make(train, mode="text", users=mode).users) is ProjectedText
+    for mode in ("id_text", "id_profile"):
+        assert type(make(train, mode="text", users=mode).users) is IdPlusText
+
+
+def test_text_is_frozen_centred_on_what_is_seen_and_of_unit_mean_square_length(train: Interactions) -> None:
+    items = make(train, mode="text").items
+    assert isinstance(items, ProjectedText)
+    assert "vectors" not in dict(items.named_parameters())
+    assert "vectors" not in items.state_dict()  # rebuilt from the run's text, not kept in every checkpoint
+    torch.testing.assert_close(items.vectors[:22].mean(0), torch.zeros(WIDTH), atol=1e-5, rtol=0)
+    assert float(items.vectors.square().sum(1).mean()) == pytest.approx(1, abs=1e-5)
+    raw = torch.from_numpy(make_vectors(NUM_ITEMS))
+    centred = raw - raw[:22].mean(0)
+    torch.testing.assert_close(  # one factor for all: directions and relative lengths are kept
+        F.normalize(items.vectors.flatten(), dim=0), F.normalize(centred.flatten(), dim=0)
+    )
+
+
+def test_profiles_are_means_over_train_items(train: Interactions) -> None:
+    users = make(train, mode="text", users="profile").users
+    assert isinstance(users, ProjectedText)
+    raw = torch.from_numpy(make_vectors(NUM_ITEMS))
+    centred = raw - raw[:22].mean(0)
+    rows = []
+    for user in range(NUM_USERS):
+        own = centred[torch.from_numpy(train.item[train.user == user].astype(np.int64))]
+        rows.append(own.mean(0) if len(own) else torch.zeros(WIDTH))
+    expected = torch.stack(rows)
+    expected = expected / expected.square().sum(1).mean().sqrt()
+    torch.testing.assert_close(users.vectors, expected, rtol=1e-4, atol=1e-5)
+    assert not users.vectors[27:].any()
+
+
+def test_text_init_starts_at_the_principal_components(train: Interactions) -> None:
+    table = make(train, mode="text_init").items().detach()[:22]
+    raw = torch.from_numpy(make_vectors(NUM_ITEMS)).double()[:22]
+    centred = raw - raw.mean(0)
+    left, values, _ = torch.linalg.svd(centred, full_matrices=False)
+    scores = left[:, :8] * values[:8]
+    scores = scores * (0.1 / scores.std())
+    torch.testing.assert_close(table.abs().double(), scores.abs(), rtol=1e-3, atol=1e-4)
+    assert float(table.std()) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_unseen_rows_of_an_id_plus_text_sum_are_text_alone(train: Interactions) -> None:
+    items = make(train, mode="id_text").items
+    assert isinstance(items, IdPlusText)
+    assert not items.ids.weight[22:].any()
+    assert items.ids.weight[:22].any(dim=1).all()
+    torch.testing.assert_close(items()[22:], items.text()[22:])
+    torch.testing.assert_close(items(), items.ids() + items.text())
+
+
+def test_id_dropout_removes_whole_id_rows_in_training_only(train: Interactions) -> None:
+    items = make(train, mode="id_text", id_dropout=0.5).items
+    assert isinstance(items, IdPlusText)
+    whole = items.ids() + items.text()
+    dropped = torch.stack([(items() == items.text())[:22].all(dim=1) for _ in range(50)])
+    kept = torch.stack([(items() == whole)[:22].all(dim=1) for _ in range(1)])
+    assert float(dropped.float().mean()) == pytest.approx(0.5, abs=0.08)
+    assert kept.any()
+    assert bool((dropped.any(0) & ~dropped.all(0)).all())
+    items.eval()
+    assert torch.equal(items(), whole)
+
+
+def test_one_seed_one_start(train: Interactions) -> None:
+    one, two = make(train, mode="id_text"), make(train, mode="id_text")
+    assert torch.equal(one(), two())
+
+
+def brute_neighbours(item_emb: Tensor, vectors: np.ndarray, seen: np.ndarray, k: int, own: float) -> Tensor:
+    x = vectors - vectors[seen].mean(0)
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    out = item_emb.clone()
+    for i in np.flatnonzero(~seen):
+        similarity = {j: max(float(x[i] @ x[j]), 0.0) ** 3 for j in np.flatnonzero(seen)}
+        near = sorted(similarity, key=lambda j: -similarity[j])[:k]
+        total = sum(similarity[j] for j in near)
+        mean = sum(similarity[j] / total * item_emb[j] for j in near)
+        out[i] = own * item_emb[i] + mean
+    return out
+
+
+@pytest.mark.parametrize("k", [1, 4, 1000])
+def test_text_neighbours_against_brute_force(k: int) -> None:
+    vectors, seen = make_vectors(NUM_ITEMS), np.arange(NUM_ITEMS) < 22
+    item_emb = torch.randn(NUM_ITEMS, 5, generator=torch.Generator().manual_seed(0))
+    before = item_emb.clone()
+    filled = TextNeighbours(vectors, seen, k, 0.5).fill(item_emb)
+    expected = brute_neighbours(item_emb, vectors, seen, k, 0.5)
+    torch.testing.assert_close(filled, expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(filled[:22], item_emb[:22])
+    assert torch.equal(item_emb, before)
+
+
+def test_text_neighbours_without_unseen_items_change_nothing() -> None:
+    item_emb = torch.randn(NUM_ITEMS, 5)
+    neighbours = TextNeighbours(make_vectors(NUM_ITEMS), np.ones(NUM_ITEMS, dtype=bool), 3, 0.5)
+    assert torch.equal(neighbours.fill(item_emb), item_emb)
+
+
+@pytest.mark.parametrize(
+    ("options", "needs"),
+    [
+        ({}, (False, False)),
+        ({"mode": "text"}, (True, False)),
+        ({"mode": "text_init"}, (True, False)),
+        ({"users": "id_profile"}, (True, False)),
+        ({"users": "text"}, (False, True)),
+        ({"neighbours": 5}, (True, False)),
+        ({"mode": "id_text", "users": "id_text"}, (True, True)),
+    ],
+    ids=str,
+)
+def test_which_texts_are_needed(options: dict, needs: tuple[bool, bool]) -> None:
+    config = InitConfig(**options)
+    assert (config.needs_item_text, config.needs_user_text) == needs
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"mode": "txt"}, "did you mean 'text'"),
+        ({"users": "profil"}, "did you mean 'profile'"),
+        ({"dim": 0}, "'dim' must be in"),
+        ({"hidden": -1}, "'hidden' must be in"),
+        ({"std": 0}, "'std' must be in"),
+        ({"id_dropout": 1}, "'id_dropout' must be in"),
+        ({"neighbours": -1}, "'neighbours' must be in"),
+        ({"own_weight": -1}, "'own_weight' must be in"),
+    ],
+)
+def test_a_wrong_option_is_told(options: dict, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        InitConfig(**options)
+
+
+def test_missing_or_misshapen_vectors_are_told(train: Interactions) -> None:
+    with pytest.raises(ConfigError, match="needs item text vectors"):
+        make_features(InitConfig(mode="text"), train)
+    with pytest.raises(ConfigError, match="needs user text vectors"):
+        make_features(InitConfig(users="text"), train)
+    with pytest.raises(ConfigError, match=r"item text vectors must have 25 rows \(got 24\)"):
+        make_features(InitConfig(mode="text"), train, make_vectors(24))
+
+
+def test_text_init_needs_as_many_vectors_and_columns_as_dimensions(train: Interactions) -> None:
+    with pytest.raises(ConfigError, match=r"12 and 22, for 'text_init' \(got 13\)"):
+        make(train, mode="text_init", dim=13)
+    few = train.select(train.item < 6)
+    with pytest.raises(ConfigError, match=r"12 and 6, for 'text_init' \(got 8\)"):
+        make(few, mode="text_init")
