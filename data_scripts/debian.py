@@ -47,8 +47,8 @@ from gnnrec.files import data_home
 CORE = 5
 RELATIONS = ("Depends", "Pre-Depends", "Recommends", "Suggests")
 FACTS = [["section", "section"], ["tags", "tags"], ["team", "team"], ["homepage", "homepage_domain"]]
-ITEM_TEXT = [["package", "words"], *FACTS, ["source", "source"]]
-USER_TEXT = [["source package", "words"], *FACTS]
+ITEM_TEXT = [["package", "item_id"], *FACTS, ["source", "source_words"]]
+USER_TEXT = [["source package", "source_words"], *FACTS]
 DESCRIPTION = [["", "short_description"], ["", "description"]]
 
 

@@ -81,8 +81,8 @@ def item_facts(names: list[str], stanzas: list[Stanza]) -> pd.DataFrame:
         rows.append(
             {
                 "item_id": name,
-                "words": words_of(name),
                 "source": source_of(stanza),
+                "source_words": words_of(source_of(stanza)),
                 "section": stanza.get("Section", "").split("/")[-1],
                 "tags": ", ".join(tags_of(stanza)),
                 "team": team_of(stanza.get("Maintainer", "")),
@@ -107,7 +107,7 @@ def user_facts(names: list[str], stanzas: list[Stanza]) -> pd.DataFrame:
         rows.append(
             {
                 "user_id": name,
-                "words": words_of(name),
+                "source_words": words_of(name),
                 "section": common(stanza.get("Section", "").split("/")[-1] for stanza in own),
                 "tags": ", ".join(sorted({tag for stanza in own for tag in tags_of(stanza)})),
                 "team": common(team_of(stanza.get("Maintainer", "")) for stanza in own),

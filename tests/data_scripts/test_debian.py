@@ -188,8 +188,8 @@ def test_facts_of_an_item(stanzas: list[debian_index.Stanza]) -> None:
     table = debian_facts.item_facts(["foo-data", "libfoo1", "libqux0"], stanzas)
     assert table.loc[1].to_dict() == {
         "item_id": "libfoo1",
-        "words": "lib foo 1",
         "source": "foo",
+        "source_words": "foo",
         "section": "libs",
         "tags": "role shared lib, implemented in c++",
         "team": "",
