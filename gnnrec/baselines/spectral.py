@@ -1,0 +1,169 @@
+"""Spectral models without training: truncated SVD, GF-CF and SVD-AE on the normalised interaction matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.errors import ConfigError, check_range
+from gnnrec.graph import BipartiteGraph
+
+
+class NormalizedSVD:
+    """Rank-dim approximation of R~ = Du^-1/2 R Di^-1/2, with popularity put back: s = U S (Di^item_power V)^T.
+
+    item_power 0 is the plain truncated SVD (pure SVD; Cremonesi et al. 2010, https://doi.org/10.1145/1864708.1864721,
+    there without normalisation); 0.5 is, up to one constant per user, the ideal low-pass filter of GF-CF (see GFCF).
+
+    Args:
+        dim: rank. item_power: exponent of the items' train counts. seed, iterations: of truncated_svd.
+    """
+
+    name = "SVD"
+
+    def __init__(self, dim: int = 256, item_power: float = 0.0, seed: int = 0, iterations: int = 4) -> None:
+        check_range("dim", dim, "NormalizedSVD", low=1)
+        check_range("item_power", item_power, "NormalizedSVD", low=-1, high=1)
+        check_range("iterations", iterations, "NormalizedSVD", low=1)
+        self.dim, self.item_power, self.seed, self.iterations = dim, item_power, seed, iterations
+
+    def fit(
+        self,
+        train: Interactions,
+        item_vectors: np.ndarray | None = None,
+        user_vectors: np.ndarray | None = None,
+    ) -> NormalizedSVD:
+        """Factorise; the vectors are not used."""
+        user, value, item = truncated_svd(
+            normalized_matrix(train), self.dim, self.seed, self.iterations, "NormalizedSVD"
+        )
+        self.user_emb = user * value
+        self.item_emb = item * _degree_power(train.item_counts(), self.item_power)
+        return self
+
+    def scores(self, user: Tensor) -> Tensor:
+        """Score all items: [len(user), num_items] float32."""
+        return self.user_emb[user] @ self.item_emb.T
+
+
+class GFCF:
+    """Low-pass graph filters on the user's history: s_u = x_u (R~^T R~ + weight Di^-1/2 V V^T Di^1/2).
+
+    The first term is a linear filter, the second the ideal low-pass filter of the first dim singular vectors V of
+    R~ = Du^-1/2 R Di^-1/2. Shen et al. 2021, https://arxiv.org/abs/2108.07567, section 4.3 (dim 256, weight 0.3).
+
+    Args:
+        dim: singular vectors kept. weight: of the ideal filter. seed, iterations: of truncated_svd.
+    """
+
+    name = "GF-CF"
+
+    def __init__(self, dim: int = 256, weight: float = 0.3, seed: int = 0, iterations: int = 4) -> None:
+        check_range("weight", weight, "GFCF", low=0)
+        self.ideal = NormalizedSVD(dim, 0.5, seed, iterations)
+        self.weight = weight
+
+    def fit(
+        self,
+        train: Interactions,
+        item_vectors: np.ndarray | None = None,
+        user_vectors: np.ndarray | None = None,
+    ) -> GFCF:
+        """Factorise; the vectors are not used."""
+        self.ideal.fit(train)
+        # x_u Di^-1/2 V = Du^1/2 U S: the constant of each user, which NormalizedSVD leaves out.
+        self.ideal.user_emb *= _degree_power(train.user_counts(), 0.5)
+        self.graph = BipartiteGraph.from_interactions(train)
+        self.history = sp.csr_matrix(train.csr())
+        return self
+
+    def scores(self, user: Tensor) -> Tensor:
+        """Score all items: [len(user), num_items] float32."""
+        ids = user.cpu()
+        rows = self.history[ids.numpy()].tocoo()
+        signal = torch.zeros(self.graph.num_nodes, len(ids))
+        signal[self.graph.num_users + rows.col.astype(np.int64), rows.row] = 1.0
+        linear = self.graph.polynomial(signal, (0.0, 0.0, 1.0))[self.graph.num_users :].T
+        return torch.add(linear, self.ideal.scores(ids), alpha=self.weight).to(user.device)
+
+
+class SVDAE:
+    """Autoencoder from the normalised to the raw matrix, with a truncated pseudo-inverse: s = R~ R~_dim^+ R = U U^T R.
+
+    U are the first dim left singular vectors of R~ = Du^-1/2 R Di^-1/2: the rows of R are projected on the smooth
+    signals of the users' graph. Hong et al. 2024, https://arxiv.org/abs/2405.04746, eq. 10.
+
+    Args:
+        dim: rank (the authors: 1194 on Gowalla, 1267 on Yelp2018). seed, iterations: of truncated_svd.
+    """
+
+    name = "SVD-AE"
+
+    def __init__(self, dim: int = 1024, seed: int = 0, iterations: int = 4) -> None:
+        check_range("dim", dim, "SVDAE", low=1)
+        check_range("iterations", iterations, "SVDAE", low=1)
+        self.dim, self.seed, self.iterations = dim, seed, iterations
+
+    def fit(
+        self,
+        train: Interactions,
+        item_vectors: np.ndarray | None = None,
+        user_vectors: np.ndarray | None = None,
+    ) -> SVDAE:
+        """Factorise; the vectors are not used."""
+        self.user_emb, _, _ = truncated_svd(
+            normalized_matrix(train), self.dim, self.seed, self.iterations, "SVDAE"
+        )
+        self.item_emb = torch.from_numpy(train.csr().T @ self.user_emb.numpy())
+        return self
+
+    def scores(self, user: Tensor) -> Tensor:
+        """Score all items: [len(user), num_items] float32."""
+        return self.user_emb[user] @ self.item_emb.T
+
+
+def normalized_matrix(train: Interactions) -> sp.csr_matrix:
+    """Return R~ = Du^-1/2 R Di^-1/2 as float32 CSR; rows and columns without interactions are zero."""
+    user = sp.diags(_degree_power(train.user_counts(), -0.5).numpy().ravel())
+    item = sp.diags(_degree_power(train.item_counts(), -0.5).numpy().ravel())
+    return sp.csr_matrix(user @ train.csr() @ item)
+
+
+def truncated_svd(
+    matrix: sp.csr_matrix, rank: int, seed: int, iterations: int, where: str, oversample: int = 32
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return U [n, rank], S [rank], V [m, rank] of the largest singular values, falling.
+
+    Randomised subspace iteration (Halko, Martinsson and Tropp 2011, https://arxiv.org/abs/0909.4061, algorithm 4.4)
+    with one QR per step, since A A^T is applied to a basis; the error falls with (s_{rank+oversample} / s_k)^(2
+    iterations). Signs are fixed: the entry of V of largest size is positive.
+    """
+    most = min(matrix.shape)
+    if rank > most:
+        raise ConfigError(
+            f"'dim' must be in [1, {most}] in '{where}', the smaller side of the data (got {rank})"
+        )
+    width = min(rank + oversample, most)
+    start = np.random.default_rng(seed).standard_normal((matrix.shape[1], width)).astype(np.float32)
+    transposed = sp.csr_matrix(matrix.T)
+    basis = torch.from_numpy(matrix @ start)
+    for _ in range(iterations):
+        basis = torch.linalg.qr(basis).Q
+        basis = torch.from_numpy(matrix @ (transposed @ basis.numpy()))
+    basis = torch.linalg.qr(basis).Q
+    right = torch.from_numpy(transposed @ basis.numpy())
+    square, rotation = torch.linalg.eigh((right.T @ right).double())
+    value = square.flip(0)[:rank].clamp(min=0).sqrt().float()
+    rotation = rotation.flip(1)[:, :rank].float()
+    item = (right @ rotation) / value.clamp(min=1e-6)
+    sign = torch.where(item.gather(0, item.abs().argmax(dim=0, keepdim=True)) < 0, -1.0, 1.0)
+    return (basis @ rotation) * sign, value, item * sign
+
+
+def _degree_power(count: np.ndarray, exponent: float) -> Tensor:
+    """Return count ** exponent as a float32 column, 0 for a count of 0."""
+    power = np.where(count > 0, np.maximum(count, 1).astype(np.float64) ** exponent, 0.0)
+    return torch.from_numpy(power).float()[:, None]
