@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from gnnrec.errors import ConfigError, suggest
@@ -50,20 +53,29 @@ def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any
     Raises a ConfigError for what cannot be read, an unknown group, option or key, several values where one is
     meant, and a value that is missing.
     """
-    parsed = _parse(overrides)
     groups = config_groups(conf)
     chosen: list[str] = []
-    for text, override in zip(overrides, parsed):
+    values: list[Override] = []
+    for text, override in zip(overrides, _parse(overrides)):
         if override.is_sweep_override():
             raise ConfigError(f"'{text}' gives several values: add -m to run each of them")
-        if override.get_key_element().lstrip("+~") in groups:
+        if override.key_or_group in groups:
             _check_option(override, groups)
             chosen.append(text)
-    tree = _compose(chosen, conf)
-    for override in parsed:
-        if override.get_key_element().lstrip("+~") not in groups and not override.is_add():
-            _check_key(override.key_or_group, tree, groups)
-    return _compose(overrides, conf)
+        elif override.is_delete():
+            raise ConfigError(f"'{text}' cannot delete a key: give it a value, for example null")
+        else:
+            values.append(override)
+    with _told():
+        config = copy.deepcopy(_compose(tuple(chosen), conf))
+        tree = OmegaConf.to_container(config)
+        for override in values:
+            if not override.is_add():
+                _check_key(override.key_or_group, tree, groups)
+            OmegaConf.update(config, override.key_or_group, override.value(), force_add=override.is_add())
+        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    return {str(name): value for name, value in resolved.items()}
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:
@@ -88,7 +100,7 @@ def _check_option(override: Override, groups: Mapping[str, Mapping[str, str]]) -
             raise ConfigError(f"unknown option '{option}' for '{group}'{suggest(str(option), groups[group])}")
 
 
-def _check_key(key: str, tree: Mapping[str, Any], groups: Iterable[str]) -> None:
+def _check_key(key: str, tree: Any, groups: Iterable[str]) -> None:
     node: Any = tree
     known: set[str] = set(groups)
     seen: list[str] = []
@@ -104,18 +116,22 @@ def _check_key(key: str, tree: Mapping[str, Any], groups: Iterable[str]) -> None
         seen.append(part)
 
 
-def _compose(overrides: Sequence[str], conf: Path) -> dict[str, Any]:
+@lru_cache(maxsize=256)  # the rows of a table differ in few options, its seeds in none
+def _compose(chosen: tuple[str, ...], conf: Path) -> DictConfig:
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
+        return compose("run", overrides=list(chosen))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn the errors of Hydra and OmegaConf into one line."""
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
-            config = compose("run", overrides=list(overrides))
-        tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        yield
     except MissingMandatoryValue as error:
         key = getattr(error, "full_key", None) or "a key"
         raise ConfigError(f"'{key}' has no value: give {key}=VALUE") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(" ".join(str(error).split())) from error
-    assert isinstance(tree, dict)
-    return {str(name): value for name, value in tree.items()}
 
 
 def _first_comment(file: Path) -> str:

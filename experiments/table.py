@@ -15,6 +15,7 @@ from experiments.cli import Arguments, parse_arguments, run_main
 from experiments.spec import TABLES, Job, TableSpec, read_spec, table_jobs
 from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.evaluation.significance import MIN_SEEDS
+from gnnrec.files import write_text
 from gnnrec.report.captions import group_note, protocol_note, seeds_note
 from gnnrec.report.compare import paired_p_values
 from gnnrec.report.frame import FinishedRun, metrics_frame
@@ -72,6 +73,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"{output / spec.name}.csv, .md and .tex are what the run directories give")
         return
     paths = write_table(table, output) + draw_figures(spec, runs, output)
+    paths += update_readme(table, output)
     print(f"\n{to_markdown(table)}")
     print(f"written: {', '.join(str(path) for path in paths)}")
 
@@ -113,6 +115,19 @@ def draw_figures(spec: TableSpec, runs: Mapping[Job, FinishedRun], output: Path)
         items = ItemHits(arrays["item_degree"], arrays["item_relevant"], arrays["item_hits@20"])
         curves.setdefault(job.block, {}).setdefault(job.row, []).append(items)
     return paths + metric_against_degree(curves, output / f"{spec.name}_metric_by_degree")
+
+
+def update_readme(table: Table, output: Path) -> list[Path]:
+    """Put the table between its markers in the README.md beside `output`, if it has them; return its path."""
+    path = output.absolute().parent / "README.md"
+    start, end = f"<!-- {table.name}: written by experiments/table.py -->", f"<!-- /{table.name} -->"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, found, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        return []
+    write_text(path, f"{before}{start}\n{to_markdown(table)}{end}{after}")
+    return [path]
 
 
 def _table_name(arguments: Arguments) -> tuple[TableSpec, list[str]]:

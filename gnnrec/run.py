@@ -87,6 +87,22 @@ def run(config: RunConfig) -> RunResult:
     return RunResult(run_dir.key, run_dir.path, metrics)
 
 
+def validate(config: RunConfig) -> dict[str, float]:
+    """Fit a configuration and return its `validation/...` metrics, groups included, for a search over settings.
+
+    The test is not scored and nothing is written.
+    """
+    if config.protocol != "honest":
+        raise ConfigError(
+            f"a search sees validation only: it needs protocol=honest (got '{config.protocol}')"
+        )
+    config = replace(config, device=_resolve_device(config.device), eval=replace(config.eval, refit=False))
+    data = _load(config)
+    item_vectors, user_vectors, _ = _vectors(config, data)
+    scorer, _ = _make_scorer(config, data, item_vectors, user_vectors)
+    return _evaluate(config, scorer, data.validation).metrics()
+
+
 def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -> dict[str, float]:
     with phases("data"):
         data = _load(config)
@@ -188,21 +204,22 @@ def _make_scorer(
     data: _Data,
     item_vectors: np.ndarray | None,
     user_vectors: np.ndarray | None,
-    run_dir: RunDir,
-    tracker: Tracker,
+    run_dir: RunDir | None = None,
+    tracker: Tracker | None = None,
 ) -> tuple[Any, History | None]:
     train = data.split.train
     if config.model.baseline is not None:
         known = merge(train, data.split.validation) if config.eval.refit else train
         return build(config.model.baseline, "model.baseline").fit(known, item_vectors, user_vectors), None
 
-    checkpoint = run_dir.path / "checkpoint.safetensors"
-    if checkpoint.exists():
+    checkpoint = run_dir.path / "checkpoint.safetensors" if run_dir else None
+    if run_dir and checkpoint and checkpoint.exists():
         run_dir.resume_metrics(len(read_position(checkpoint)["rows"]))
 
     def report(row: dict[str, float]) -> None:
-        run_dir.append_metrics(row)
-        tracker.log(row, int(row["epoch"]))
+        if run_dir and tracker:
+            run_dir.append_metrics(row)
+            tracker.log(row, int(row["epoch"]))
 
     objective = _objective(config)
     recommender = make_recommender(config, train, item_vectors, user_vectors)

@@ -45,6 +45,20 @@ def test_an_experiment_overrides_and_can_be_overridden(conf: Path) -> None:
     assert (config["model"]["name"], config["seed"]) == ("lightgcn", 1)
 
 
+def test_values_may_be_lists_mappings_null_and_references(conf: Path) -> None:
+    words = ["model=lightgcn", "model.encoder={layers: 1}", "train.lr=null", "train.ks=[1,2]"]
+    config = compose_config(words, conf)
+    assert config["model"]["encoder"] == {"layers": 1}
+    assert config["train"] == {"lr": None, "ks": [1, 2]}
+    assert compose_config(["seed=3", "train.lr=${seed}"], conf)["train"]["lr"] == 3
+
+
+def test_one_call_leaves_no_trace_in_the_next(conf: Path) -> None:
+    compose_config(["train.ks=[1]", "+model.p=1"], conf)
+    assert compose_config([], conf)["train"]["ks"] == [10, 20]
+    assert "p" not in compose_config([], conf)["model"]
+
+
 def test_plus_adds_a_key(conf: Path) -> None:
     assert compose_config(["+model.p=0.5"], conf)["model"]["p"] == 0.5
 
@@ -66,7 +80,7 @@ def test_plus_adds_a_key(conf: Path) -> None:
         ("model=mf,lightgcn", "gives several values: add -m"),
         ("train=folder", "'train.path' has no value: give train.path=VALUE"),
         ("experiment=broken", "nothing"),
-        ("~train.lrr", "unknown key 'train.lrr'"),
+        ("~train.lr", "'~train.lr' cannot delete a key"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(conf: Path, override: str, told: str) -> None:

@@ -33,6 +33,9 @@ GROUPS = {
 }
 
 
+DRAW = table.draw_figures
+
+
 def _run_dir(config: RunConfig) -> RunDir:
     return RunDir(config.tracking.root, config.key("data"))
 
@@ -67,11 +70,18 @@ class Runner:
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
+    """A stand-in for the runs; figures are left out except where `figures` is asked for too."""
     runner = Runner()
     monkeypatch.setattr(table, "run", runner)
     monkeypatch.setattr(table, "open_run", _run_dir)
+    monkeypatch.setattr(table, "draw_figures", lambda *_: [])
     monkeypatch.chdir(tmp_path)
     return runner
+
+
+@pytest.fixture
+def figures(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "draw_figures", DRAW)
 
 
 def _table(*words: str) -> int:
@@ -89,7 +99,7 @@ def test_the_quickstart_is_twelve_different_runs() -> None:
 
 
 def test_a_table_is_run_once_and_written(
-    runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runner: Runner, figures: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _table() == 0
     assert len(runner.configs) == 12

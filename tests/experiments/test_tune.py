@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments import tune
+from experiments.cli import run_main
+from experiments.tune import draw_trials, read_record
+from gnnrec.config import RunConfig
+from gnnrec.errors import DataError
+
+
+def test_a_small_grid_is_tried_whole_and_a_large_one_without_repeats() -> None:
+    words = ["model=mf", "a=1,2,3", "b=x,y"]
+    assert draw_trials(words, 20, 0) == [["model=mf", f"a={a}", f"b={b}"] for a in (1, 2, 3) for b in "xy"]
+    drawn = draw_trials(words, 4, 0)
+    assert len({tuple(trial) for trial in drawn}) == 4
+    assert draw_trials(words, 4, 0) == drawn
+    assert draw_trials(words, 4, 1) != drawn
+
+
+def test_intervals_are_drawn_inside_and_evenly_in_the_logarithm() -> None:
+    trials = draw_trials(["lr=tag(log,interval(1e-4,1e-2))", "p=interval(0.2,0.4)", "n=1,2"], 400, 0)
+    lr, p, n = ([float(trial[at].split("=")[1]) for trial in trials] for at in range(3))
+    assert min(lr) >= 1e-4
+    assert max(lr) <= 1e-2
+    assert 0.4 < sum(value < 1e-3 for value in lr) / 400 < 0.6
+    assert 0.2 <= min(p) < 0.25
+    assert 0.35 < max(p) <= 0.4
+    assert set(n) == {1, 2}
+
+
+def test_a_search_is_resumed_and_names_the_best(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[float] = []
+
+    def validate(config: RunConfig) -> dict[str, float]:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(config.train.lr)
+        return {"validation/ndcg@20": 1 - abs(config.train.lr - 0.02)}
+
+    monkeypatch.setattr(tune, "validate", validate)
+    words = [*small, "model=lightgcn", "train.lr=0.01,0.02,0.03,0.04"]
+    assert run_main(tune.main, words) == 130
+    seen.append(0)
+    assert run_main(tune.main, words) == 0
+    assert seen == [0.01, 0.02, 0, 0.03, 0.04]
+    assert "train.lr=0.02" in capsys.readouterr().out.rpartition("best: ")[2]
+
+
+def test_a_search_sees_no_test_and_writes_no_run(small: list[str], tmp_path: Path) -> None:
+    assert run_main(tune.main, [*small, "model=item_knn", "model.baseline.k=5,10"]) == 0
+    [record] = (tmp_path / "runs" / "tune").iterdir()
+    rows = [json.loads(line) for line in record.read_text().splitlines()]
+    assert len(rows) == 2
+    assert all(key.startswith("validation/") for row in rows for key in row["metrics"])
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tune"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--trials", "0"], "'--trials' must be a whole number of at least 1"),
+        (["--metric", "ndgc@20", "model=popularity"], "did you mean 'validation/ndcg@20'?"),
+        (["protocol=legacy_test_selected", "model=popularity"], "needs protocol=honest"),
+        (["train.lr=0.1,x"], "'train.lr' must be of type float"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: list[str], told: str, small: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(tune.main, [*small, *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_a_broken_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"trial": ["a"], "metrics": {}}\n{"tri')
+    with pytest.raises(DataError, match="line 2 of"):
+        read_record(tmp_path / "t.jsonl")
