@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from gnnrec.data.interactions import Interactions
 from gnnrec.evaluation.metrics import ALL_METRICS
+from gnnrec.evaluation.task import Task
 
 
 @dataclass
@@ -76,3 +79,38 @@ def nan_mean(values: np.ndarray) -> float:
     """Return the mean of the numbers that are not NaN, NaN if there is none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def describe_groups(task: Task, train: Interactions, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """Return for each group its rule, thresholds, size, train interactions and number of evaluated users."""
+    evaluated = evaluation.num_evaluated_users()
+    described = {}
+    for groups, unit, ids in ((task.items, "num_items", train.item), (task.users, "num_users", train.user)):
+        counts = groups.interaction_counts(ids)
+        for name, size in groups.sizes().items():
+            described[name] = {
+                "definition": groups.definition,
+                "thresholds": groups.thresholds,
+                unit: size,
+                "num_interactions": counts[name],
+                "num_evaluated_users": evaluated.get(name, 0),
+            }
+    return described
+
+
+def figure_arrays(
+    task: Task, train: Interactions, evaluation: Evaluation, k: int = 20
+) -> dict[str, np.ndarray]:
+    """Return the arrays that figures need beside the metrics, named as in `per_user.npz`.
+
+    `item_degree`, `item_relevant` (test users of each item), `item_hits@k` (those who find it in their first k),
+    `item_exposure@k` (lists that hold it), all [num_items], and `user_degree` of the evaluated users.
+    """
+    top, hits = evaluation.top_items[:, :k], evaluation.top_hits[:, :k]
+    return {
+        "item_degree": train.item_counts(),
+        "item_relevant": task.relevant.item_counts(),
+        f"item_hits@{k}": np.bincount(top[hits], minlength=task.num_items),
+        f"item_exposure@{k}": np.bincount(top[top >= 0], minlength=task.num_items),
+        "user_degree": train.user_counts()[evaluation.users],
+    }
