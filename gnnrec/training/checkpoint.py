@@ -36,11 +36,17 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Put weights and optimiser state back in place; return the best weights and the position."""
+    """Put weights and optimiser state back in place; return the best weights and the position.
+
+    Raises a GnnrecError for a file that cannot be read and for one of another model.
+    """
     position = read_position(path)
     with safe_open(path, framework="pt") as file:
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    try:
+        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    except RuntimeError as error:
+        raise GnnrecError(f"checkpoint '{path}' is of another model; delete it to train anew") from error
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):

@@ -1,0 +1,270 @@
+"""The loop: the same bits for the same seed, interrupted or not; early stopping; what is logged; what is told."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnnrec.errors import ConfigError, GnnrecError
+from gnnrec.model import Recommender
+from gnnrec.objectives import BPR, L2, Objective, Step, Weighted
+from gnnrec.training import History, TrainConfig, fit
+from gnnrec.training.checkpoint import load_checkpoint, read_position, save_checkpoint
+from gnnrec.training.fit import _learning_rate
+
+CONFIG = TrainConfig(epochs=6, batch_size=128, lr=0.02, select="ndcg@10", patience=3, checkpoint_seconds=0.0)
+
+
+def weights(model: Recommender) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def without_seconds(history: History) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in history.rows]
+
+
+def train(
+    setting: Any, config: TrainConfig = CONFIG, seed: int = 0, **more: Any
+) -> tuple[Recommender, History]:
+    model = setting.model()
+    return model, fit(model, setting.objective, config, setting.validate, seed, **more)
+
+
+def test_training_learns(setting: Any) -> None:
+    untrained = setting.validate(setting.model())["validation/ndcg@10"]
+    model, history = train(setting)
+    assert history.best_value > untrained + 0.1
+    assert history.rows[-1]["loss/total"] < history.rows[0]["loss/total"]
+    assert setting.validate(model)["validation/ndcg@10"] == history.best_value
+
+
+def test_one_seed_one_model(setting: Any) -> None:
+    one, first = train(setting)
+    two, second = train(setting)
+    assert equal(weights(one), weights(two))
+    assert without_seconds(first) == without_seconds(second)
+    other, third = train(setting, seed=1)
+    assert not equal(weights(one), weights(other))
+    assert without_seconds(first) != without_seconds(third)
+
+
+def test_the_global_generator_has_no_say(setting: Any) -> None:
+    one, _ = train(setting)
+    model = setting.model()
+    torch.manual_seed(12345)
+    fit(model, setting.objective, CONFIG, setting.validate, 0)
+    assert equal(weights(one), weights(model))
+
+
+@pytest.mark.parametrize(("stop", "schedule"), [(1, "constant"), (2, "cosine"), (3, "constant")])
+def test_a_run_stopped_and_resumed_is_one_never_interrupted(
+    setting: Any, tmp_path: Path, stop: int, schedule: str
+) -> None:
+    config = replace(CONFIG, eval_every=2, schedule=schedule)
+    whole, expected = train(setting, config)
+    checkpoint, reported = tmp_path / "checkpoint.safetensors", []
+
+    def interrupt(row: dict[str, float]) -> None:
+        reported.append(row)
+        if len(reported) == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(setting, config, checkpoint=checkpoint, on_evaluation=interrupt)
+    # the row that was reported when the run was stopped is not in the checkpoint yet: it is made again
+    if stop > 1:
+        assert len(read_position(checkpoint)["rows"]) == stop - 1
+    resumed, history = train(setting, config, checkpoint=checkpoint, on_evaluation=reported.append)
+    assert equal(weights(whole), weights(resumed))
+    assert without_seconds(history) == without_seconds(expected)
+    assert (history.best_epoch, history.best_value) == (expected.best_epoch, expected.best_value)
+    assert [row["epoch"] for row in reported] == [2, 4, 6][:stop] + [2, 4, 6][stop - 1 :]
+
+
+def test_a_resumed_run_that_was_over_stays_as_it_was(setting: Any, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    done, history = train(setting, checkpoint=checkpoint)
+    again, same = train(
+        setting, checkpoint=checkpoint, on_evaluation=lambda row: pytest.fail("trained again")
+    )
+    assert equal(weights(done), weights(again))
+    assert same == history
+
+
+def test_early_stopping_keeps_the_best_state(setting: Any) -> None:
+    values, seen = iter([0.1, 0.5, 0.4, 0.5, 0.3, 0.9]), {}
+
+    def validate(model: Recommender) -> dict[str, float]:
+        value = next(values)
+        seen.setdefault(value, weights(model))
+        return {"validation/ndcg@10": value}
+
+    model = setting.model()
+    history = fit(model, setting.objective, replace(CONFIG, epochs=100), validate, 0)
+    # epochs 3, 4 (equal, not better) and 5 bring nothing: patience 3 ends the run there
+    assert (history.epoch, history.best_epoch, history.best_value) == (5, 2, 0.5)
+    assert equal(weights(model), seen[0.5])
+    assert not equal(weights(model), seen[0.3])
+
+
+def test_patience_counts_evaluations_and_the_last_epoch_is_evaluated(setting: Any) -> None:
+    config = replace(CONFIG, epochs=7, eval_every=3, patience=2)
+    history = fit(setting.model(), setting.objective, config, lambda _: {"validation/ndcg@10": 0.0}, 0)
+    assert [row["epoch"] for row in history.rows] == [3, 6, 7]
+    stopped = fit(
+        setting.model(),
+        setting.objective,
+        replace(config, epochs=50),
+        lambda _: {"validation/ndcg@10": 0.0},
+        0,
+    )
+    assert [row["epoch"] for row in stopped.rows] == [3, 6, 9]
+
+
+def test_rows_name_every_term(setting: Any) -> None:
+    _, history = train(setting, replace(CONFIG, epochs=2))
+    row = history.rows[0]
+    assert set(row) == {
+        *("epoch", "lr", "loss/total", "loss/rank", "loss/ssl", "loss/l2"),
+        *("validation/ndcg@10", "validation/recall@10", "validation/ties@10"),
+        *("seconds/train", "seconds/validation"),
+    }
+    assert row["loss/total"] == pytest.approx(row["loss/rank"] + row["loss/ssl"] + row["loss/l2"], rel=1e-5)
+    assert [r["epoch"] for r in history.rows] == [1, 2]
+    json.dumps(history.rows)  # plain numbers
+
+
+def test_without_validation_all_epochs_run_and_the_last_weights_stay(setting: Any) -> None:
+    model, reported = setting.model(), []
+    history = fit(model, setting.objective, replace(CONFIG, epochs=3), None, 0, None, reported.append)
+    assert (history.rows, reported, history.epoch) == ([], [], 0)
+    states = []
+
+    def validate(model: Recommender) -> dict[str, float]:
+        states.append(weights(model))
+        return {"validation/ndcg@10": -len(states)}  # the first is the best
+
+    other = setting.model()
+    fit(other, setting.objective, replace(CONFIG, epochs=3), validate, 0)
+    assert equal(weights(model), states[2])
+    assert equal(weights(other), states[0])
+
+
+def test_scores_after_training_are_those_of_the_best_weights(setting: Any) -> None:
+    model, _ = train(setting)
+    kept = model.user_emb
+    model.refresh()
+    assert torch.equal(kept, model.user_emb)
+
+
+@dataclass(frozen=True)
+class NotFinite:
+    """A term that is fine in its first epoch."""
+
+    calls: list[int]
+
+    def __call__(self, step: Step) -> Tensor:
+        self.calls.append(1)
+        return step.user_emb.sum() * (1.0 if len(self.calls) < 2 else float("nan"))
+
+
+def test_a_loss_that_is_not_finite_names_its_terms_and_the_epoch(
+    plain_model: Callable[[], Recommender],
+) -> None:
+    objective = Objective({"rank": Weighted(BPR()), "odd": Weighted(NotFinite([]))})
+    with pytest.raises(GnnrecError, match=r"not finite in epoch 2 .*loss/rank=.*loss/odd=nan.*train\.lr"):
+        fit(plain_model(), objective, TrainConfig(epochs=5), None)
+
+
+def test_the_cosine_schedule_ends_near_zero() -> None:
+    config = TrainConfig(epochs=10, lr=0.4, schedule="cosine")
+    assert _learning_rate(config, 0) == 0.4
+    assert _learning_rate(config, 5) == pytest.approx(0.2)
+    assert _learning_rate(config, 10) == pytest.approx(0)
+    rates = [_learning_rate(config, p / 4) for p in range(41)]
+    assert rates == sorted(rates, reverse=True)
+    assert {_learning_rate(TrainConfig(lr=0.4), p) for p in (0, 3.5, 99)} == {0.4}
+
+
+def test_the_learning_rate_reaches_the_optimiser(plain_model: Callable[[], Recommender]) -> None:
+    """Adam's first step moves every weight that has a gradient by lr, whatever the gradient."""
+    model = plain_model()
+    before = weights(model)
+    fit(model, Objective({"l2": Weighted(L2(negatives=False))}), TrainConfig(epochs=1, lr=0.01), None)
+    for name, value in weights(model).items():
+        torch.testing.assert_close(
+            (before[name] - value).abs(), torch.full_like(value, 0.01), rtol=1e-3, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"epochs": 0}, r"'epochs' must be in \[1, inf\) in 'train' \(got 0\)"),
+        ({"batch_size": 0}, "'batch_size' must be in"),
+        ({"lr": 0.0}, r"'lr' must be in \(0, inf\)"),
+        ({"lr": float("nan")}, "'lr' must be in"),
+        ({"patience": 0}, "'patience' must be in"),
+        ({"eval_every": 0}, "'eval_every' must be in"),
+        ({"num_negatives": 0}, "'num_negatives' must be in"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+    ],
+)
+def test_a_wrong_option_is_told(options: dict, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        TrainConfig(**options)
+
+
+def make_optimizer(model: Recommender) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+
+
+def test_a_checkpoint_brings_everything_back(plain_model: Callable[[], Recommender], tmp_path: Path) -> None:
+    path, model = tmp_path / "c.safetensors", plain_model()
+    optimizer = make_optimizer(model)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model.view().x.square().sum().backward()
+        optimizer.step()
+    best = {name: value + 1 for name, value in weights(model).items()}
+    position = {"rows": [{"epoch": 3, "loss": 0.1}], "best_epoch": 3, "best_value": -math.inf}
+    save_checkpoint(path, model, optimizer, best, position)
+    other = plain_model()
+    restored = make_optimizer(other)
+    loaded_best, loaded_position = load_checkpoint(path, other, restored)
+    assert equal(weights(other), weights(model))
+    assert equal(loaded_best, best)
+    assert loaded_position == position == read_position(path)
+    for one, two in zip(optimizer.state.values(), restored.state.values(), strict=True):
+        assert equal(one, two)
+    for step in (optimizer, restored):
+        step.step()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_broken_checkpoint_is_told(setting: Any, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(GnnrecError, match=r"cannot be read .*delete it to train anew"):
+        train(setting, checkpoint=path)
+
+
+def test_a_checkpoint_of_another_model_is_told(
+    setting: Any, plain_model: Callable[[], Recommender], tmp_path: Path
+) -> None:
+    path, model = tmp_path / "checkpoint.safetensors", plain_model()
+    save_checkpoint(path, model, make_optimizer(model), {}, {"rows": [], "best_epoch": 0, "best_value": 0.0})
+    with pytest.raises(GnnrecError, match=r"another model.*delete it to train anew"):
+        train(setting, checkpoint=path)
