@@ -111,7 +111,7 @@ def nearest(rows: sp.csr_matrix, k: int, similarity: str, shrink: float) -> sp.c
     columns = sp.csr_matrix(rows.T)
     square = np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
     total = np.asarray(rows.sum(axis=1)).ravel().astype(np.float64)
-    width = rows.shape[1]
+    width = np.shape(rows)[1]
 
     def block(start: int, stop: int) -> sp.csr_matrix:
         common = sp.csr_matrix(rows[start:stop] @ columns)
@@ -128,7 +128,7 @@ def nearest(rows: sp.csr_matrix, k: int, similarity: str, shrink: float) -> sp.c
         common.data[own == other] = 0
         return common
 
-    return top_k_rows(block, rows.shape[0], k)
+    return top_k_rows(block, np.shape(rows)[0], k)
 
 
 def _check(k: int, shrink: float, similarity: str, where: str) -> None:
@@ -142,5 +142,5 @@ def _weight(rows: sp.csr_matrix, weighting: str) -> sp.csr_matrix:
     if weighting == "none":
         return rows
     count = np.asarray(rows.sum(axis=0)).ravel()
-    rarity = np.log((rows.shape[0] + 1) / (count + 1)).astype(np.float32)
+    rarity = np.log((np.shape(rows)[0] + 1) / (count + 1)).astype(np.float32)
     return sp.csr_matrix(rows @ sp.diags(rarity))

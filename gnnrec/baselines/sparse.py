@@ -45,7 +45,7 @@ def keep_top_k(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """Keep the k largest positive values of every row; equal values are kept by lower column."""
     matrix = sp.csr_matrix(matrix, dtype=np.float32)
     matrix.sort_indices()
-    num_rows = matrix.shape[0]
+    num_rows = np.shape(matrix)[0]
     positive = matrix.data > 0
     row = np.repeat(np.arange(num_rows, dtype=np.int64), np.diff(matrix.indptr))[positive]
     column, value = matrix.indices[positive], matrix.data[positive]
