@@ -10,10 +10,13 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from gnnrec.errors import ConfigError, check_choice, check_range, suggest
+from gnnrec.evaluation.metrics import ALL_METRICS, METRICS
 from gnnrec.features import InitConfig
+from gnnrec.files import sha256_file
 from gnnrec.text import TextConfig
 from gnnrec.tracking import TrackingConfig
 from gnnrec.training import TrainConfig
@@ -89,6 +92,12 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         check_range("num_user_groups", self.num_user_groups, "eval", low=1)
+        if not self.ks:
+            raise ConfigError("'ks' must have at least one cutoff in 'eval' (got none)")
+        for k in self.ks:
+            check_range("ks", k, "eval", low=1)
+        for metric in self.metrics:
+            check_choice("metric", metric, ALL_METRICS, "eval")
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,10 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_choice("protocol", self.protocol, PROTOCOLS, "run")
+        metric, _, cutoff = self.train.select.partition("@")
+        if not cutoff.isdecimal() or not int(cutoff):
+            raise ConfigError(f"'train.select' must be metric@k, as in ndcg@20 (got '{self.train.select}')")
+        check_choice("metric", metric, METRICS, "train.select")
         if self.protocol != "honest" and self.eval.refit:
             raise ConfigError(
                 "'eval.refit' needs protocol=honest: a legacy run has no validation part to add"
@@ -140,6 +153,8 @@ class RunConfig:
         values.pop("device")
         values["text"].pop("device")
         values["text"].pop("batch_tokens")
+        for name in ("item_vectors", "user_vectors", "item_profiles", "user_profiles"):
+            values["text"][name] = _content(values["text"][name])
         if self.model.baseline is not None:
             values.pop("train")
             values.pop("init")
@@ -163,6 +178,14 @@ class RunConfig:
                     f"'model.objective.{name}' must have the keys 'term' and 'weight' (got {part!r})"
                 )
             build(part["term"], f"model.objective.{name}.term")
+            check_range("weight", part.get("weight", 1.0), f"model.objective.{name}", low=0)
+
+
+def _content(path: str | None) -> str | None:
+    """Return the checksum of a file: what is in it decides a run's numbers, where it lies does not."""
+    if path is None or not Path(path).expanduser().is_file():
+        return path  # told when the vectors are loaded
+    return sha256_file(Path(path).expanduser())
 
 
 def build(spec: Any, where: str, **extra: Any) -> Any:
