@@ -49,6 +49,7 @@ RELATIONS = ("Depends", "Pre-Depends", "Recommends", "Suggests")
 FACTS = [["section", "section"], ["tags", "tags"], ["team", "team"], ["homepage", "homepage_domain"]]
 ITEM_TEXT = [["package", "item_id"], *FACTS, ["source", "source_words"]]
 USER_TEXT = [["source package", "source_words"], *FACTS]
+NAMES = {"item_name": "item_id", "user_name": "source_words"}  # what text.control=anonymized takes away
 DESCRIPTION = [["", "short_description"], ["", "description"]]
 
 
@@ -117,7 +118,7 @@ def build(stanzas: list[Stanza], release: str = "", core: int = CORE) -> Dataset
             "the user's own binaries are left out",
             f"{core}-core: users and items with fewer than {core} pairs dropped until none is left",
         ],
-        "text": {"item": ITEM_TEXT, "user": USER_TEXT},
+        "text": {"item": ITEM_TEXT, "user": USER_TEXT, **NAMES},
         "text_from": "facts of each package's own index entry, without its dependencies",
         "text_coverage": {"item": coverage(item_table), "user": coverage(user_table)},
         **figures(interactions),
@@ -165,7 +166,11 @@ def with_descriptions(dataset: Dataset, stanzas: list[Stanza], found: Descriptio
         **dataset.card,
         "title": f"{dataset.card['title']}, with descriptions",
         "licence": "descriptions are under the licences of their packages: not for passing on",
-        "text": {"item": [*ITEM_TEXT[:1], *DESCRIPTION], "user": [*USER_TEXT[:1], *DESCRIPTION]},
+        "text": {
+            "item": [*ITEM_TEXT[:1], *DESCRIPTION],
+            "user": [*USER_TEXT[:1], *DESCRIPTION],
+            **NAMES,
+        },
         "text_from": "facts and description of each package's own index entry, without its dependencies",
         "text_coverage": {"item": coverage(items), "user": coverage(users)},
     }

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from data_scripts import debian, debian_facts, debian_index
 from gnnrec.data.dataset import load_dataset
 from gnnrec.errors import DataError
+from gnnrec.text.controls import anonymize
 from gnnrec.text.templates import render
 
 INDEX = """\
@@ -363,5 +364,7 @@ def test_the_text_of_the_snapshot_names_the_package_first() -> None:
     texts = render(dataset.items, dataset.card["text"]["item"])
     assert len(set(texts)) == dataset.num_items
     assert all(text.startswith("package: ") for text in texts)
+    hidden = anonymize(texts, dataset.items[dataset.card["text"]["item_name"]].tolist())
+    assert all(text.startswith("package: item") for text in hidden)
     users = render(dataset.users, dataset.card["text"]["user"])
     assert all(text.startswith("source package: ") for text in users)
