@@ -117,9 +117,7 @@ def plain_pandas(folder: Path, size: int) -> None:
 
 
 def recbole(folder: Path, size: int) -> None:
-    """Load and filter with RecBole's own dataset class; it neither splits nor writes, so it does less than
-    we do.
-    """
+    """Load and filter with RecBole's dataset class; it neither splits nor writes: less than we do."""
     options = {
         "data_path": str(folder / "recbole"),
         "user_inter_num_interval": "[10,inf)",
@@ -167,9 +165,7 @@ CASES: dict[str, Callable[[Path, int], None]] = {
 
 
 def measure(case: str, folder: Path, size: int, recbole_path: str) -> dict[str, object]:
-    """Run a case in a process of its own and return its row; seconds count from after the imports of Python
-    itself.
-    """
+    """Run a case in a process of its own and return its row; seconds leave out the imports."""
     command = [sys.executable, __file__, "--case", case, "--folder", str(folder), "--size", str(size)]
     environment = dict(os.environ)
     if CASES[case] is recbole:

@@ -1,6 +1,4 @@
-"""What is in a data set: python data_scripts/describe.py NAME_OR_PATH [--figures FOLDER] [--text COLUMN ...]
-[--json]
-"""
+"""What is in a data set: python data_scripts/describe.py NAME_OR_PATH [--figures FOLDER] [--json]"""
 
 from __future__ import annotations
 

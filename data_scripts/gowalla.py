@@ -1,6 +1,4 @@
-"""Gowalla check-ins of SNAP: python data_scripts/gowalla.py [--from FOLDER] [--deduplicate last] [--k-core
-10]
-"""
+"""Gowalla check-ins of SNAP: python data_scripts/gowalla.py [--from FOLDER] [--k-core 10]"""
 
 from __future__ import annotations
 

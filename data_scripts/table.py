@@ -1,5 +1,4 @@
-"""Your own data: python data_scripts/table.py NAME ratings.csv --user userId --item movieId [--items
-movies.csv ...]
+"""Your own data: python data_scripts/table.py NAME ratings.csv --user userId --item movieId [...]
 
 Also reads RecBole atomic files (--format recbole FOLDER) and LightGCN lists (--format lightgcn FOLDER).
 """

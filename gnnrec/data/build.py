@@ -30,9 +30,7 @@ class RawIds:
 
 
 class IdCollector:
-    """Numbers raw ids in the order they come, for readers that stream: 4 bytes a row and the distinct
-    names.
-    """
+    """Numbers raw ids as they come, for readers that stream: 4 bytes a row and the distinct names."""
 
     def __init__(self) -> None:
         self._codes = array("i")
@@ -73,17 +71,16 @@ def encode(values: pa.ChunkedArray | pa.Array, what: str) -> RawIds:
 
 
 def number(
-    ids: RawIds, table: pd.DataFrame | None, kind: str, all_rows: bool
+    ids: RawIds, table: pd.DataFrame | None, kind: str, all_rows: bool, source: str
 ) -> tuple[np.ndarray, pd.DataFrame, dict]:
-    """Return the 0-based id of each row, the table in id order, and counts of ids without a row and the
-    reverse.
+    """Return the id of each row, the table in id order, and counts of what does not match.
 
     Ids follow the order of the table; raw ids that it lacks come after, sorted. Without a table all are
     sorted: numbers by size, text by code point. The order of the interactions never has a say.
     """
     column = f"{kind}_id"
     if table is not None:
-        _check_distinct(table, column)
+        _check_distinct(table, column, source)
     names = pd.Index(ids.names)
     unlisted = names if table is None else names[pd.Index(table[column]).get_indexer(names) < 0]
     extra = _sorted(unlisted)
@@ -111,14 +108,14 @@ def _sorted(names: pd.Index) -> np.ndarray:
     return np.array(sorted(values, key=lambda name: (not isinstance(name, int), name)), dtype=object)
 
 
-def _check_distinct(table: pd.DataFrame, column: str) -> None:
+def _check_distinct(table: pd.DataFrame, column: str, source: str) -> None:
     repeated = table[column].duplicated()
     if repeated.any():
         rows = np.flatnonzero(table[column] == table.loc[repeated, column].iloc[0])
         raise DataError(
-            f"column '{column}' repeats the id {table[column].iloc[rows[0]]!r} "
-            f"(rows {rows[0] + 1} and {rows[1] + 1}; {int(repeated.sum())} repeats in all); each id may "
-            f"have one row"
+            f"column '{column}' of the table that belongs to '{source}' repeats the id "
+            f"{table[column].iloc[rows[0]]!r} (rows {rows[0] + 1} and {rows[1] + 1}; "
+            f"{int(repeated.sum())} repeats in all)"
         )
 
 
@@ -138,8 +135,7 @@ def build_dataset(
     card: dict[str, Any] | None = None,
     all_items: bool = True,
 ) -> Dataset:
-    """Return the Dataset of raw columns; nothing is filtered, repeated pairs are kept and counted in the
-    card.
+    """Return the Dataset of raw columns; repeated pairs are kept and counted in the card.
 
     Args:
         source: the file that errors name.
@@ -158,9 +154,9 @@ def build_dataset(
     if timestamp is not None:
         timestamp = check_times(timestamp, source)
     notes: dict[str, Any] = {}
-    user_ids, users, found = number(user, users, "user", all_rows=True)
+    user_ids, users, found = number(user, users, "user", True, source)
     notes.update(found)
-    item_ids, items, found = number(item, items, "item", all_rows=all_items)
+    item_ids, items, found = number(item, items, "item", all_items, source)
     notes.update(found)
     interactions = Interactions(
         user_ids, item_ids, len(users), len(items), rating=rating, timestamp=timestamp, unique=False

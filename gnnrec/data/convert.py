@@ -92,8 +92,7 @@ def _add_knowledge_graph(data: HeteroData, dataset: Dataset) -> None:
 
 
 def to_networkx(dataset: Dataset, interactions: Interactions | None = None) -> networkx.Graph:
-    """Return the bipartite graph as a networkx Graph: nodes ("user", 3) and ("item", 7), raw ids as
-    attribute.
+    """Return the bipartite graph as a networkx Graph with nodes ("user", 3), ("item", 7) and their `raw_id`.
 
     For inspection and small graphs: beyond a million edges networkx needs gigabytes, which is a DataError
     here.

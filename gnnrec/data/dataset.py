@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,9 +76,7 @@ class Dataset:
         return make_split(self, name, seed, **params)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of interactions, published split and the user and item tables, whatever the row
-        order.
-        """
+        """Return a SHA-256 of interactions, published split, user and item tables, and recipe; not of row order."""
         digest = hashlib.sha256(self.interactions.fingerprint().encode())
         if self.published is not None:
             order = self.interactions.canonical_order()
@@ -88,12 +87,13 @@ class Dataset:
             for column in sorted(map(str, table.columns)):
                 digest.update(f"\x1d{column}\x1e".encode())
                 digest.update("\x1f".join(as_text(table[column])).encode("utf-8", "surrogatepass"))
+        for step in self.card.get("recipe", []):
+            options = {key: value for key, value in step.items() if key not in ("removed", "left")}
+            digest.update(json.dumps(options, sort_keys=True, default=str).encode())
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return counts, density, skew, time span, text coverage and what the card states (see
-        gnnrec.data.card).
-        """
+        """Return counts, skew, time span, text coverage and what the card states (see gnnrec.data.card)."""
         from gnnrec.data.card import describe
 
         return describe(self)
@@ -131,8 +131,7 @@ def id_table(kind: str, count: int) -> pd.DataFrame:
 
 
 def load_dataset(name_or_path: str | Path) -> Dataset:
-    """Return a data set: a bundled name, a folder in native form, or the name of such a folder below the
-    data home.
+    """Return a data set by its bundled name, its native folder, or the folder's name below the data home.
 
     A path to one .parquet file takes that file as the interactions, and items.parquet and users.parquet
     beside it. Raises DataError that names the nearest known data set where there is none of that name.

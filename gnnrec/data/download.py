@@ -94,9 +94,7 @@ def _fetch(url: str, part: Path, retries: int, pause: float) -> None:
 
 
 def _fetch_once(url: str, part: Path) -> int | None:
-    """Append what the server sends to `part` and return the size of the whole file, where the server
-    tells.
-    """
+    """Append what the server sends to `part` and return the size of the whole file, if it tells."""
     begin = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "gnnrec"})
     if begin:
@@ -153,8 +151,7 @@ def fetch_checksum(url: str, kind: str = "md5") -> str:
 
 
 def unpack(archive: str | Path, folder: str | Path, max_bytes: int = 64 * 1024**3) -> Path:
-    """Unpack a .zip, .tar, .tar.gz, .tgz or .tar.bz2 archive into `folder` and return the folder: all of it
-    or nothing.
+    """Unpack a .zip, .tar, .tar.gz, .tgz or .tar.bz2 archive into `folder`: all of it or nothing.
 
     Only plain files and folders are written. A member with an absolute path, with '..', or that is a link or
     a device is a DataError, and so is more than `max_bytes` of content; sizes are counted, not believed.

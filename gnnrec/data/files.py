@@ -23,9 +23,7 @@ _TRUNCATED = "the gzip file is cut off; fetch it again"
 
 
 def find_file(folder: str | Path, *names: str) -> Path:
-    """Return the first of `names` that is in `folder`, also with .gz behind it; a DataError lists what is
-    there.
-    """
+    """Return the first of `names` that is in `folder`, maybe with .gz; else a DataError lists what is there."""
     found = find_optional(folder, *names)
     if found is None:
         here = sorted(entry.name for entry in Path(folder).iterdir())[:12] if Path(folder).is_dir() else []
@@ -163,9 +161,7 @@ def read_table(
 
 
 def _source(path: Path, separator: str) -> Any:
-    """Return what the parser reads; a separator of several characters is replaced by one that no text
-    holds.
-    """
+    """Return what the parser reads; a long separator is replaced by a character that no text holds."""
     stream = pa.input_stream(str(path))
     if len(separator) == 1:
         return stream

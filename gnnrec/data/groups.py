@@ -119,8 +119,7 @@ def _by_count(counts: np.ndarray, head: float, tail: float) -> tuple[int, int, s
 
 
 def user_groups(train: Interactions, num: int = 4) -> Groups:
-    """Return `num` groups of equal size by train activity, user_q1 the least active; `user_cold` where there
-    are any.
+    """Return `num` groups of equal size by train activity, user_q1 the least active, and `user_cold`.
 
     Users are ranked by their number of train interactions, equal counts by user id; sizes differ by at most
     one. Users without a train interaction form `user_cold`, a group that is left out where it would be empty.
@@ -168,9 +167,7 @@ def category_groups(
 
 
 def text_groups(items: pd.DataFrame, columns: Sequence[str] = ("text",), min_chars: int = 1) -> Groups:
-    """Return the groups with_text and without_text: at least `min_chars` characters in the named columns, or
-    fewer.
-    """
+    """Return with_text and without_text: at least `min_chars` characters in the columns, or fewer."""
     length = text_lengths(items, columns)
     members = {"with_text": length >= min_chars, "without_text": length < min_chars}
     definition = f"with_text: at least {min_chars} characters in {', '.join(columns)}; without_text: fewer"

@@ -153,8 +153,7 @@ class Interactions:
         return int(np.count_nonzero(keys[1:] == keys[:-1]))
 
     def deduplicate(self, keep: str = "last") -> Interactions:
-        """Return each pair once, in canonical order, with the rating and time of its first or last
-        occurrence.
+        """Return each pair once, in canonical order, as it was at its first or last occurrence.
 
         First and last are by timestamp (then rating); the order of rows has no say.
         """
@@ -170,9 +169,7 @@ class Interactions:
         return kept
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 (64 hexadecimal digits) of sizes, pairs, ratings and times, whatever the row
-        order.
-        """
+        """Return a SHA-256 of sizes, pairs, ratings and times, whatever the row order."""
         digest = hashlib.sha256(f"{self.num_users} {self.num_items} {len(self)}".encode())
         order = self.canonical_order()
         for column in (self.user, self.item, self.rating, self.timestamp):

@@ -180,8 +180,7 @@ def _parts(table: pa.Table, name: str, path: Path) -> np.ndarray:
 
 
 def write_native(dataset: Dataset, folder: str | Path) -> Path:
-    """Write a data set as a native folder and return the folder; each file is whole or absent, the card
-    comes last.
+    """Write a native folder and return it; each file is whole or absent, and the card comes last.
 
     Rows are written in canonical order (by user, then item, then time).
     """

@@ -89,8 +89,7 @@ def power_law_interactions(
     exponent: float = 0.8,
     seed: int = 0,
 ) -> Interactions:
-    """Return about `num_interactions` distinct pairs whose user and item degrees follow power laws, in
-    canonical order.
+    """Return about `num_interactions` distinct pairs whose user and item degrees follow power laws.
 
     The weight of the user or item of rank r is (r + 1) ** -exponent; ranks are assigned to ids at random. A
     pair drawn twice counts once, so that popular users fill up and the result may be a few percent short.

@@ -1,6 +1,4 @@
-"""What every script of data_scripts does: get the files, read them, apply a recipe, write a native folder
-and its card.
-"""
+"""What every script of data_scripts does: get files, read them, apply a recipe, write a native folder."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2")
 
 @dataclass(frozen=True)
 class Source:
-    """One file to fetch: its address, and the address of the checksum that the origin publishes, if it
-    does.
-    """
+    """One file to fetch, and where the origin publishes its checksum, if it does."""
 
     url: str
     md5_url: str | None = None

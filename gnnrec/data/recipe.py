@@ -174,8 +174,7 @@ STEPS: dict[str, Callable[..., Dataset]] = {
 
 
 def apply_recipe(dataset: Dataset, recipe: Sequence[Mapping[str, Any]]) -> Dataset:
-    """Return the data set after the steps of `recipe`, in order; users and items left without rows are
-    dropped last.
+    """Return the data set after the steps of `recipe`; users and items without rows are dropped last.
 
     A step is a mapping with its name under `step` and its options beside it: {"step": "k_core", "k": 10}.
     What each step left and removed is logged, and kept in card["recipe"]. A step that leaves nothing is a

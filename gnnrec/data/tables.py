@@ -48,8 +48,7 @@ def entity_of_items(dataset: Dataset) -> np.ndarray:
 
 
 def table_report(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """Return for each side table its rows and how many of them name a user or item that there is not
-    (dangling).
+    """Return for each side table its number of rows, and of those that name an unknown user or item.
 
     For the knowledge graph: entities, relations, items linked, and linked items whose entity is in no triple.
     """

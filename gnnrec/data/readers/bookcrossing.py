@@ -20,8 +20,7 @@ from gnnrec.errors import DataError
 
 
 def read_bookcrossing(folder: str | Path, name: str = "book-crossing", all_items: bool = True) -> Dataset:
-    """Return ratings 0 to 10 as interactions (0 is implicit: it means no rating), books as items, users with
-    place, age.
+    """Return ratings 0 to 10 as interactions (0 means implicit), books as items, users with place and age.
 
     Text is title, author, publisher and year. The files of the authors are latin-1 with ';' and backslashes
     before quotes; later copies are UTF-8 with commas: both are read.

@@ -95,9 +95,7 @@ def _tags(folder: Path) -> dict[int, list[str]]:
 
 
 def _abstracts(folder: Path) -> list[str] | None:
-    """Return title and abstract by article number: raw-data.csv of a, or rawtext.dat of t ('## number' above
-    each).
-    """
+    """Return title and abstract by article: raw-data.csv of a, or rawtext.dat of t ('##' above each)."""
     table = find_optional(folder, "raw-data.csv")
     if table is not None:
         texts: dict[int, str] = {}

@@ -16,9 +16,7 @@ from gnnrec.data.files import find_file, find_optional, read_table
 
 
 def read_gowalla(folder: str | Path, name: str = "gowalla-snap") -> Dataset:
-    """Return the check-ins as interactions (repeats kept), places with coordinates as items, friendships as
-    a table.
-    """
+    """Return check-ins as interactions (repeats kept), places as items, friendships as a side table."""
     folder = Path(folder)
     path = find_file(folder, "loc-gowalla_totalCheckins.txt", "Gowalla_totalCheckins.txt")
     names = ["user", "time", "latitude", "longitude", "item"]

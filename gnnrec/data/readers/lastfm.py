@@ -16,8 +16,7 @@ from gnnrec.data.files import find_file, find_optional, read_table
 
 
 def read_lastfm(folder: str | Path, name: str = "lastfm-hetrec", all_items: bool = True) -> Dataset:
-    """Return listening as interactions (play counts in `context.plays`), artists as items, tags and friends
-    as tables.
+    """Return listening as interactions (with `context.plays`), artists as items, tags and friends as tables.
 
     Text is the artist's name alone: the tags come from users who also listened, so they are a side table, and
     whoever makes text from them must build them from train (protocol: no text from held-out interactions).

@@ -19,8 +19,7 @@ _PARTS = (("train.txt", 0), ("valid.txt", 1), ("val.txt", 1), ("test.txt", 2))
 
 
 def read_lightgcn(folder: str | Path, name: str | None = None) -> Dataset:
-    """Return the data set in train.txt, test.txt and (if there) valid.txt, with the parts as its published
-    split.
+    """Return the data set in train.txt, test.txt and (if there) valid.txt: its published split.
 
     user_list.txt and item_list.txt (org_id remap_id) give the raw ids; without them the numbers are the raw
     ids.

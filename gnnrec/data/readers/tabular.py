@@ -126,9 +126,7 @@ def _frame(
 
 
 def join_text(table: pd.DataFrame, columns: list[str], source: str) -> pd.Series:
-    """Return the named columns joined by '. ', missing ones left out; a DataError where no row has any
-    text.
-    """
+    """Return the named columns joined by '. '; a DataError where no row has any text."""
     missing = [name for name in columns if name not in table.columns]
     if missing:
         known = ", ".join(map(str, table.columns))
@@ -143,9 +141,7 @@ def join_text(table: pd.DataFrame, columns: list[str], source: str) -> pd.Series
 
 
 def numbers(values: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
-    """Return a column of numbers (missing as NaN); text in it is a DataError that shows the first such
-    value.
-    """
+    """Return a column of numbers (missing as NaN); a column of text is a DataError."""
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         raise DataError(
             f"column '{name}' of '{path}' must hold numbers (got {values.type}, e.g. {values[0].as_py()!r})"

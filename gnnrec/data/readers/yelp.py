@@ -76,9 +76,7 @@ def _read_businesses(folder: Path) -> pd.DataFrame | None:
 
 
 def _read_friends(path: Path, users: IdCollector) -> pd.DataFrame:
-    """Return the friendships of users who reviewed, as raw ids; friends who did not review are left out
-    later.
-    """
+    """Return the friendships of users who reviewed, as raw ids."""
     rows = []
     for number, record in read_json_lines(path):
         user = field_of(record, ("user_id",), path, number)

@@ -101,9 +101,7 @@ def _words(params: dict[str, Any]) -> str:
 
 
 def check_ratios(ratios: tuple[float, ...] | list[float], where: str) -> tuple[float, float, float]:
-    """Return train, validation and test shares that add up to one, from any three positive numbers
-    (8:1:1).
-    """
+    """Return train, validation and test shares that add up to one, from three numbers such as 8:1:1."""
     if len(ratios) != 3:
         raise ConfigError(
             f"'ratios' must be three numbers (train, validation, test) in '{where}' (got {ratios!r})"
@@ -126,8 +124,7 @@ def check_count(name: str, value: int, where: str, *, low: int, high: int | None
 def random_parts(
     rows: Interactions, ratios: tuple[float, float, float], generator: np.random.Generator
 ) -> np.ndarray:
-    """Return train, validation or test for each row, drawn per user, int8 [n]; `rows` must be in canonical
-    order.
+    """Return train, validation or test for each row, drawn per user, int8 [n]; rows in canonical order.
 
     A user with d rows gets floor(d * test + u) test rows and floor(d * (test + validation) + u) held-out rows
     in all, u uniform in [0, 1): the shares are exact in expectation also where most users have few rows. At
@@ -142,9 +139,7 @@ def shares_of(
     ratios: tuple[float, float, float],
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Return test for the lowest ranks of each user, then validation, then train, rounded as in
-    random_parts.
-    """
+    """Return test for each user's lowest ranks, then validation, then train, as random_parts rounds."""
     counts = rows.user_counts()
     offset = generator.random(rows.num_users)
     most = np.maximum(counts - 1, 0)
@@ -164,9 +159,7 @@ def shares_of(
 
 
 def random_ranks(rows: Interactions, generator: np.random.Generator) -> np.ndarray:
-    """Return a random order of each user's rows as places 0, 1, 2, ..., int32 [n]; `rows` in canonical
-    order.
-    """
+    """Return each user's rows in random order as places 0, 1, 2, ..., int32 [n]; rows in canonical order."""
     ranks = np.empty(len(rows), dtype=np.int32)
     for start, stop in _user_blocks(rows):
         size = stop - start
@@ -183,9 +176,7 @@ def random_ranks(rows: Interactions, generator: np.random.Generator) -> np.ndarr
 
 
 def time_ranks(rows: Interactions, generator: np.random.Generator, where: str) -> np.ndarray:
-    """Return the place of each row counted from the user's newest, int32 [n]; equal times in a drawn
-    order.
-    """
+    """Return each row's place counted from the user's newest, int32 [n]; equal times in a drawn order."""
     times = times_of(rows, where)
     ranks = np.empty(len(rows), dtype=np.int32)
     for start, stop in _user_blocks(rows):

@@ -1,6 +1,4 @@
-"""Strict cold start: items or users of which training sees nothing, and items of which it sees a few rows
-only.
-"""
+"""Strict cold start: items or users of which training sees nothing, and few-shot items."""
 
 from __future__ import annotations
 
@@ -176,8 +174,9 @@ def few_shot_item_split(
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1),
     seed: int = 0,
 ) -> Split:
-    """Split as random_split does, then cut the train rows of the least popular share `tail` of the items
-    down to `k`.
+    """Split as random_split does, then cut the train rows of each tail item down to `k`.
+
+    The tail is the least popular share `tail` of the items.
 
     The rows that stay are drawn at random; those cut are dropped. With one seed, validation and test are the
     same for every k, and the train part of a smaller k is part of that of a larger one. k = 0 makes the tail

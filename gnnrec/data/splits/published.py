@@ -40,9 +40,7 @@ def published_split(source: Dataset, carve: float = 0.1, seed: int = 0) -> Split
 
 
 def _unique_rows(source: Dataset) -> tuple[Interactions, np.ndarray]:
-    """Return unique rows in canonical order and their part; of repeats the earliest part, there the newest
-    row.
-    """
+    """Return unique rows in canonical order and their part; of repeats the earliest part's newest row."""
     rows = source.interactions
     assert source.published is not None
     part = source.published.astype(np.int8)

@@ -55,9 +55,7 @@ def leave_k_out_split(source: Dataset | Interactions, k: int = 1, seed: int = 0)
 
 
 def parts_by_rank(rows: Interactions, ranks: np.ndarray, k: int) -> np.ndarray:
-    """Return test for ranks below k, validation below 2 k, train for the rest and for users with too few
-    rows.
-    """
+    """Return test for ranks below k, validation below 2 k, else train; too small users are all train."""
     enough = (rows.user_counts() > 2 * k)[rows.user]
     part = np.zeros(len(rows), dtype=np.int8)
     part[enough & (ranks < 2 * k)] = VALIDATION

@@ -65,8 +65,7 @@ def temporal_global_split(
     test_from: int | None = None,
     seed: int = 0,
 ) -> Split:
-    """Cut time at two moments for all users: before both is train, between them validation, from the second
-    on test.
+    """Cut time at two moments for all users: train before both, validation between, test from the second.
 
     The moments are `validation_from` and `test_from` (in the unit of the timestamps), or else those that come
     closest to `ratios`; all rows of one moment are on the same side. Users and items that appear only after

@@ -1,6 +1,4 @@
-"""Adjacency lists for LightGCN, NGCF, SELFRec and others: train.txt, valid.txt, test.txt, user_list.txt,
-item_list.txt.
-"""
+"""Adjacency lists for LightGCN, NGCF, SELFRec and others: train.txt, valid.txt, test.txt."""
 
 from __future__ import annotations
 
