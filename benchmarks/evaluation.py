@@ -1,0 +1,201 @@
+"""Speed and memory of evaluation at Gowalla's shape, beside other tools' own code, in one run.
+
+    python benchmarks/evaluation.py --lightgcn PATH --selfrec PATH --recbole PATH
+
+The paths are checkouts of gusye1234/LightGCN-PyTorch, Coder-Yu/SELFRec and RUCAIBox/RecBole; tools without a path
+are left out. Rounds take every tool in turn, so that ratios compare what ran side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.evaluation_peers import lightgcn, plain, recbole, selfrec
+from gnnrec.data.groups import item_groups, user_groups
+from gnnrec.data.interactions import Interactions
+from gnnrec.evaluation.evaluate import ALL_BEYOND, ALL_METRICS, evaluate
+from gnnrec.evaluation.scorers import EmbeddingScorer
+from gnnrec.evaluation.task import Task
+from gnnrec.files import whole_file
+
+NUM_USERS, NUM_ITEMS, NUM_TRAIN, NUM_TEST, DIM = 29_858, 40_981, 810_128, 217_242, 64
+KS = (10, 20, 50)
+
+
+def main() -> None:
+    """Time every tool, print the table and write it as csv."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("lightgcn", "selfrec", "recbole"):
+        parser.add_argument(f"--{name}", metavar="PATH")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--users", type=int, default=NUM_USERS, help="evaluated users")
+    parser.add_argument("--output", default="results/benchmarks/evaluation.csv")
+    arguments = parser.parse_args()
+    task, scorer = make_case(arguments.users)
+    tools = make_tools(arguments, task, scorer)
+    rows = measure(tools, arguments.rounds, len(np.unique(task.relevant.user)))
+    table = summarise(rows, DIM)
+    print(table.to_string(index=False))
+    with whole_file(arguments.output) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def make_case(num_users: int) -> tuple[Task, EmbeddingScorer]:
+    """Return a task of Gowalla's shape, popularity skewed, and normal embeddings; relevant for `num_users` only."""
+    rng = np.random.default_rng(0)
+    drawn = int(1.3 * (NUM_TRAIN + NUM_TEST))
+    popular = rng.permutation(NUM_ITEMS)[(NUM_ITEMS * rng.random(drawn) ** 2.5).astype(np.int64)]
+    keys = np.unique(rng.integers(0, NUM_USERS, drawn) * NUM_ITEMS + popular)
+    keys = rng.permutation(keys)[: NUM_TRAIN + NUM_TEST]
+    every = Interactions(keys // NUM_ITEMS, keys % NUM_ITEMS, NUM_USERS, NUM_ITEMS)
+    train, test = every.select(slice(0, NUM_TRAIN)), every.select(slice(NUM_TRAIN, None))
+    test = test.select(test.user < num_users)
+    items = item_groups(train)
+    items.members.pop("cold")  # Gowalla has none
+    task = Task("test", test, train.csr(), items, user_groups(train), train.item_counts())  # pyright: ignore[reportArgumentType]
+    generator = torch.Generator().manual_seed(0)
+    emb = [torch.randn(size, DIM, generator=generator) for size in (NUM_USERS, NUM_ITEMS)]
+    return task, EmbeddingScorer(emb[0], emb[1])
+
+
+def make_tools(
+    arguments: argparse.Namespace, task: Task, scorer: EmbeddingScorer
+) -> dict[str, Callable[[], tuple[float, float]]]:
+    """Return name -> a call that evaluates and returns Recall@20 and NDCG@20."""
+
+    def ours(**options: Any) -> tuple[float, float]:
+        metrics = evaluate(scorer, task, KS, **options).metrics()
+        return metrics["test/recall@20"], metrics["test/ndcg@20"]
+
+    block = min((64, 128, 256), key=lambda size: _seconds(lambda: plain(scorer, task, 20, size, 2048)))
+    two = ("recall", "ndcg")
+    no_auc = ALL_METRICS[:-1]
+    no_text = [name for name in ALL_BEYOND if name not in ("ild", "unexpectedness", "miscalibration")]
+    tools: dict[str, Callable[[], tuple[float, float]]] = {
+        f"plain matmul + topk(50), blocks of {block}": lambda: plain(scorer, task, 50, block, metrics=False),
+        f"plain + mask, Recall, NDCG@20, blocks of {block}": lambda: plain(scorer, task, 50, block),
+        "gnnrec, Recall, NDCG@10/20/50, all groups": lambda: ours(metrics=two, beyond=()),
+        "gnnrec, defaults": ours,
+        "gnnrec, every metric but AUC and those of texts": lambda: ours(metrics=no_auc, beyond=no_text),
+        "gnnrec, with AUC": lambda: ours(metrics=ALL_METRICS),
+        "gnnrec, as in training: NDCG@20": lambda: ours20(scorer, task),
+    }
+    for name, build in (("lightgcn", lightgcn), ("selfrec", selfrec), ("recbole", recbole)):
+        path = getattr(arguments, name)
+        if path:
+            tools[name] = build(Path(path), scorer, task, KS)
+    return tools
+
+
+def ours20(scorer: EmbeddingScorer, task: Task) -> tuple[float, float]:
+    """Return what validation during training computes; Recall@20 is not among it."""
+    return float("nan"), evaluate(scorer, task, (20,), metrics=("ndcg",), groups=False).metrics()[
+        "test/ndcg@20"
+    ]
+
+
+def measure(
+    tools: dict[str, Callable[[], tuple[float, float]]], rounds: int, num_users: int
+) -> list[dict[str, Any]]:
+    """Return one row per round and tool; the first round is a warm-up and not kept."""
+    rows = []
+    for number in range(rounds + 1):
+        rate = matmul_rate()
+        for name, call in tools.items():
+            with Watch() as watch:
+                recall, ndcg = call()
+            print(
+                f"round {number} {name}: {num_users / watch.seconds:.0f} users/s", file=sys.stderr, flush=True
+            )
+            if number:
+                values = {"round": number, "tool": name, "users_per_s": num_users / watch.seconds}
+                rows.append(
+                    values | {"peak_mib": watch.peak_mib, "gflops": rate, "recall": recall, "ndcg": ndcg}
+                )
+    return rows
+
+
+def matmul_rate() -> float:
+    """Return the float32 matrix product rate of this machine now, GFLOP/s, best of five."""
+    square = torch.randn(2048, 2048)
+    return 2 * 2048**3 / min(_seconds(lambda: square @ square) for _ in range(5)) / 1e9
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+class Watch:
+    """Seconds and additional resident memory of a block of code, sampled every 5 ms."""
+
+    def __enter__(self) -> Watch:
+        self._stop = threading.Event()
+        self._base = self._top = _resident_mib()
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.perf_counter() - self._start
+        self._stop.set()
+        self._thread.join()
+        self.peak_mib = self._top - self._base
+
+    def _sample(self) -> None:
+        while not self._stop.wait(0.005):
+            self._top = max(self._top, _resident_mib())
+
+
+def _resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def summarise(rows: list[dict[str, Any]], dim: int) -> pd.DataFrame:
+    """Return one row per tool: users/s, its ratio to the plain loop with metrics, memory, share of matmul rate."""
+    frame = pd.DataFrame(rows)
+    plain_name = next(name for name in frame["tool"] if name.startswith("plain + mask"))
+    base = frame[frame["tool"] == plain_name].set_index("round")["users_per_s"]
+    result = []
+    for name, part in frame.groupby("tool", sort=False):
+        speed = part.set_index("round")["users_per_s"]
+        ratio = speed / base
+        share = speed.to_numpy() * 2 * NUM_ITEMS * dim / 1e9 / part["gflops"].to_numpy()
+        result.append(
+            {
+                "tool": name,
+                "users_per_s": round(float(speed.median())),
+                "ratio_to_plain_min": round(float(ratio.min()), 3),
+                "ratio_to_plain_median": round(float(ratio.median()), 3),
+                "ratio_to_plain_max": round(float(ratio.max()), 3),
+                "peak_mib": round(float(part["peak_mib"].max())),
+                "share_of_matmul_rate": round(float(np.median(share)), 3),
+                "recall@20": round(float(part["recall"].iloc[0]), 6),
+                "ndcg@20": round(float(part["ndcg"].iloc[0]), 6),
+                "rounds": len(part),
+                "threads": torch.get_num_threads(),
+            }
+        )
+    return pd.DataFrame(result)
+
+
+if __name__ == "__main__":
+    main()

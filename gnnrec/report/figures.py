@@ -1,0 +1,222 @@
+"""Figures of evaluated models: who is served, how deep, how evenly, and which differences are more than chance.
+
+Every function draws several models into one figure, each given under its label, and writes `path`.png and .pdf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnnrec.errors import DataError
+from gnnrec.evaluation.significance import pairwise_p_values
+from gnnrec.report.frame import FinishedRun, parse_metric
+from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, save_figure
+
+_NORMAL_95 = 1.959964
+_RESAMPLES = 500
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def draw_evaluation(
+    models: Mapping[str, Sequence[Arrays]], folder: str | Path, *, split: str = "test", k: int = 20
+) -> list[Path]:
+    """Draw every figure the arrays allow; return the paths.
+
+    Args:
+        models: label -> the arrays of `per_user.npz`, one mapping per seed (one run: one model, one seed).
+        k: cutoff of the item and user figures; those whose arrays are missing are left out.
+    """
+    folder, metric = Path(folder), f"{split}/recall@{k}"
+    first = [seeds[0] for seeds in models.values()]
+    paths: list[Path] = []
+    if all(f"item_hits@{k}" in arrays for arrays in first):
+        paths += recall_by_popularity(models, folder / f"recall_by_popularity@{k}", k=k)
+    if all(metric in arrays and "user_degree" in arrays for arrays in first):
+        paths += metric_by_activity(models, folder / f"recall_by_activity@{k}", metric=metric)
+    if all(len(_cutoffs(arrays, split, "recall")) > 1 for arrays in first):
+        paths += metric_by_cutoff(models, folder / "recall_by_cutoff", split=split)
+    if all(f"item_exposure@{k}" in arrays for arrays in first):
+        paths += lorenz_curves(models, folder / f"lorenz@{k}", k=k)
+    if len(models) > 1 and all(metric in arrays for arrays in first):
+        paths += significance_matrix(models, folder / f"significance_recall@{k}", metric=metric)
+    return paths
+
+
+def arrays_of(runs: Mapping[str, Sequence[FinishedRun]]) -> dict[str, list[dict[str, np.ndarray]]]:
+    """Return what `draw_evaluation` takes, from finished runs: label -> one run per seed."""
+    return {label: [run.per_user() for run in seeds] for label, seeds in runs.items()}
+
+
+def recall_by_popularity(
+    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k: int = 20, seed: int = 0
+) -> list[Path]:
+    """Draw the share of test pairs in the top k against the item's train interactions, with a 95% band.
+
+    Items are put into bins 0, 1, 2-3, 4-7, ...; the share is pooled over the pairs of a bin and averaged over
+    seeds. The band is the percentile bootstrap over the items of the bin (500 resamples).
+    """
+    figure, axes = new_figure(1, 1, 5.6, 3.8)
+    axis, ticks = axes[0, 0], {}
+    for place, (label, seeds) in enumerate(models.items()):
+        hits = np.mean([arrays[f"item_hits@{k}"] for arrays in seeds], axis=0)
+        degree, relevant = seeds[0]["item_degree"], seeds[0]["item_relevant"]
+        rng = np.random.default_rng(seed)
+        points = []
+        for number, name, member in _degree_bins(degree, relevant > 0):
+            ticks[number] = name
+            points.append((number, *_pooled(hits[member], relevant[member], rng)))
+        _line_with_band(axis, np.array(points), label, place)
+    axis.set_xticks(sorted(ticks), [ticks[at] for at in sorted(ticks)], fontsize=7, rotation=45)
+    axis.set_xlabel("train interactions of the item")
+    axis.set_ylabel(f"share of test pairs in the top {k}")
+    return _finish(figure, axes, path)
+
+
+def _degree_bins(degree: np.ndarray, used: np.ndarray) -> list[tuple[int, str, np.ndarray]]:
+    bins = np.where(degree > 0, np.floor(np.log2(np.maximum(degree, 1))).astype(np.int64) + 1, 0)
+    result = []
+    for number in np.unique(bins[used]).tolist():
+        low, high = (2 ** (number - 1), 2**number - 1) if number else (0, 0)
+        result.append((number, str(low) if low == high else f"{low}-{high}", (bins == number) & used))
+    return result
+
+
+def _pooled(part: np.ndarray, whole: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Return sum(part) / sum(whole) and its 95% percentile interval over resampled entries."""
+    chosen = rng.integers(0, len(part), (_RESAMPLES, len(part)))
+    low, high = np.quantile(part[chosen].sum(axis=1) / whole[chosen].sum(axis=1), [0.025, 0.975])
+    return float(part.sum() / whole.sum()), float(low), float(high)
+
+
+def metric_by_activity(
+    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, metric: str, num_bins: int = 8
+) -> list[Path]:
+    """Draw a per-user metric against the user's train interactions, in bins of equal numbers of users.
+
+    Users of equal activity stay in one bin; the band is mean +- 1.96 standard errors over users, each averaged
+    over seeds.
+    """
+    figure, axes = new_figure(1, 1, 5.6, 3.8)
+    axis, ticks = axes[0, 0], {}
+    for place, (label, seeds) in enumerate(models.items()):
+        degree, values = seeds[0]["user_degree"], _over_seeds(seeds, metric)
+        edges = np.unique(np.quantile(degree, np.linspace(0, 1, num_bins + 1)[1:-1]))
+        bins = np.searchsorted(edges, degree, side="left")
+        points = []
+        for number in np.unique(bins).tolist():
+            member = (bins == number) & ~np.isnan(values)
+            if member.any():
+                ticks[number] = f"{degree[bins == number].min()}-{degree[bins == number].max()}"
+                points.append((number, *_mean_and_band(values[member])))
+        _line_with_band(axis, np.array(points), label, place)
+    axis.set_xticks(sorted(ticks), [ticks[at] for at in sorted(ticks)], fontsize=7, rotation=45)
+    axis.set_xlabel("train interactions of the user")
+    axis.set_ylabel(metric)
+    return _finish(figure, axes, path)
+
+
+def metric_by_cutoff(
+    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, split: str = "test", name: str = "recall"
+) -> list[Path]:
+    """Draw the mean of a metric against its cutoff, with mean +- 1.96 standard errors over users."""
+    figure, axes = new_figure(1, 1, 4.6, 3.6)
+    axis = axes[0, 0]
+    for place, (label, seeds) in enumerate(models.items()):
+        cutoffs = _cutoffs(seeds[0], split, name)
+        values = [_over_seeds(seeds, f"{split}/{name}@{k}") for k in cutoffs]
+        points = [(k, *_mean_and_band(v[~np.isnan(v)])) for k, v in zip(cutoffs, values, strict=True)]
+        _line_with_band(axis, np.array(points), label, place)
+        axis.set_xticks(cutoffs)
+    axis.set_xlabel("k")
+    axis.set_ylabel(f"{name}@k")
+    return _finish(figure, axes, path)
+
+
+def lorenz_curves(models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k: int = 20) -> list[Path]:
+    """Draw which share of all list entries the least shown share of items gets, with the Gini index."""
+    figure, axes = new_figure(1, 1, 4.2, 3.9)
+    axis = axes[0, 0]
+    axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
+    for place, (label, seeds) in enumerate(models.items()):
+        exposure = np.sort(np.mean([arrays[f"item_exposure@{k}"] for arrays in seeds], axis=0))
+        share = np.concatenate([[0.0], np.cumsum(exposure) / max(exposure.sum(), 1.0)])
+        items = np.linspace(0, 1, len(share))
+        area = ((share[1:] + share[:-1]) / 2).sum() / (len(share) - 1)
+        style = {"color": COLOURS[place % len(COLOURS)], "linewidth": 1.4}
+        axis.plot(items, share, label=f"{label} (Gini {1 - 2 * area:.2f})", **style)
+    axis.set_xlabel("share of items, least shown first")
+    axis.set_ylabel(f"share of the top-{k} entries")
+    axis.set_xlim(0, 1)
+    return _finish(figure, axes, path)
+
+
+def significance_matrix(
+    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, metric: str, test: str = "t"
+) -> list[Path]:
+    """Draw the differences of all pairs of models (row minus column); Holm-corrected p-values are written in.
+
+    Differences with p < .05 are coloured by their sign, others are left white.
+    """
+    names = list(models)
+    _same_users(models)
+    values = {name: np.stack([arrays[metric] for arrays in seeds]) for name, seeds in models.items()}
+    p_values = pairwise_p_values(values, test)
+    means = {name: float(np.nanmean(array)) for name, array in values.items()}
+    size = 1.6 + 0.85 * len(names)
+    figure, axes = new_figure(1, 1, size + 0.8, size)
+    axis = axes[0, 0]
+    colour = np.ones((len(names), len(names), 3))
+    for (first, second), p in p_values.items():
+        for row, column in ((first, second), (second, first)):
+            at, difference = (names.index(row), names.index(column)), means[row] - means[column]
+            if p < 0.05:
+                colour[at] = (0.55, 0.78, 0.93) if difference > 0 else (0.96, 0.76, 0.55)
+            text = f"{difference:+.4f}\n{'p<.001' if p < 0.001 else f'p={p:.3f}'}"
+            axis.text(at[1], at[0], text, ha="center", va="center", fontsize=7)
+    axis.imshow(colour)
+    axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set_title(f"{metric}: row - column, paired {test}-test, Holm", fontsize=8)
+    return save_figure(figure, path)
+
+
+def _cutoffs(arrays: Arrays, split: str, name: str) -> list[int]:
+    keys = [parse_metric(key) for key in arrays if key.startswith(f"{split}/")]
+    return sorted(key.k for key in keys if key.name == name and not key.group and key.k is not None)
+
+
+def _over_seeds(seeds: Sequence[Arrays], metric: str) -> np.ndarray:
+    _same_users({"": seeds})
+    return np.mean([arrays[metric] for arrays in seeds], axis=0)
+
+
+def _same_users(models: Mapping[str, Sequence[Arrays]]) -> None:
+    everyone = [arrays["users"] for seeds in models.values() for arrays in seeds]
+    if any(not np.array_equal(users, everyone[0]) for users in everyone):
+        raise DataError("the runs were evaluated on different users: draw only runs of one split together")
+
+
+def _mean_and_band(values: np.ndarray) -> tuple[float, float, float]:
+    mean = float(values.mean())
+    half = _NORMAL_95 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    return mean, mean - half, mean + half
+
+
+def _line_with_band(axis: Any, points: np.ndarray, label: str, place: int) -> None:
+    colour = COLOURS[place % len(COLOURS)]
+    at, mean, low, high = points.T
+    style = {"color": colour, "marker": MARKERS[place % len(MARKERS)], "markersize": 4, "linewidth": 1.2}
+    axis.plot(at, mean, label=label, **style)
+    axis.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _finish(figure: Any, axes: Any, path: str | Path) -> list[Path]:
+    for axis in axes.flat:
+        axis.set_ylim(bottom=0)
+    add_legend(figure, axes)
+    return save_figure(figure, path)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnnrec.errors import DataError
+from gnnrec.report import figures
+from gnnrec.report.figures import draw_evaluation
+
+
+def arrays(seed: int, num_users: int = 60, num_items: int = 40) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    relevant = rng.integers(0, 5, num_items)
+    recall = rng.random((3, num_users)).cumsum(axis=0) / 3
+    return {
+        "users": np.arange(num_users),
+        "user_degree": np.random.default_rng(9).integers(1, 30, num_users),
+        "item_degree": np.random.default_rng(9).integers(0, 70, num_items),
+        "item_relevant": relevant,
+        "item_hits@20": rng.binomial(relevant, 0.4),
+        "item_exposure@20": rng.integers(0, 50, num_items),
+        **{f"test/recall@{k}": values for k, values in zip((10, 20, 50), recall)},
+        "test/head/recall@20": np.full(num_users, np.nan),
+    }
+
+
+def test_every_figure_of_two_models(tmp_path: Path) -> None:
+    models = {"a": [arrays(0), arrays(1)], "b": [arrays(2), arrays(3)]}
+    paths = draw_evaluation(models, tmp_path)
+    names = {path.name for path in paths}
+    stems = ("recall_by_popularity@20", "recall_by_activity@20", "recall_by_cutoff", "lorenz@20")
+    assert names == {f"{s}.{e}" for s in (*stems, "significance_recall@20") for e in ("png", "pdf")}
+    for path in paths:
+        start = path.read_bytes()[:4]
+        assert start == (b"%PDF" if path.suffix == ".pdf" else b"\x89PNG")
+
+
+def test_figures_are_the_same_twice(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        draw_evaluation({"a": [arrays(0)]}, tmp_path / folder)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_figures_without_their_arrays_are_left_out(tmp_path: Path) -> None:
+    few = {name: values for name, values in arrays(0).items() if name in ("users", "test/recall@20")}
+    assert draw_evaluation({"a": [few]}, tmp_path) == []
+
+
+def test_bands_hold_the_pooled_share() -> None:
+    """The band of a bin covers the true rate about as often as it says."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(200):
+        relevant = rng.integers(1, 6, 80)
+        share, low, high = figures._pooled(rng.binomial(relevant, 0.3), relevant, rng)
+        assert low <= share <= high
+        covered.append(low <= 0.3 <= high)
+    assert 0.88 < np.mean(covered) < 0.99
+
+
+def test_runs_of_different_users_are_not_mixed(tmp_path: Path) -> None:
+    other = arrays(1)
+    other["users"] = other["users"] + 1
+    with pytest.raises(DataError, match="different users"):
+        figures.significance_matrix({"a": [arrays(0)], "b": [other]}, tmp_path / "x", metric="test/recall@20")
