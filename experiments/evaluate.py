@@ -53,6 +53,7 @@ def main(argv: Sequence[str]) -> None:
         metrics = _evaluate_pairs(arguments)
         print(format_table(["metric", "value"], list(metrics.items())))
         return
+    _cutoffs(arguments.ks)
     dataset = load_dataset(arguments.dataset)
     split = make_split(dataset, arguments.split, arguments.split_seed, **_params(arguments.split_param))
     items = item_groups(split.train, arguments.item_rule)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments import evaluate as entry
+from experiments.cli import run_main
+from gnnrec.data.dataset import Dataset, load_dataset
+from gnnrec.data.native import write_native
+from gnnrec.report.frame import FinishedRun
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, planted: Dataset) -> Path:
+    path = tmp_path_factory.mktemp("planted")
+    write_native(planted, path)
+    return path
+
+
+def embeddings(path: Path, dataset: Dataset) -> Path:
+    generator = torch.Generator().manual_seed(0)
+    user, item = (
+        torch.randn(n, 4, generator=generator).numpy() for n in (dataset.num_users, dataset.num_items)
+    )
+    ids = {"user_ids": dataset.users["user_id"].astype(str), "item_ids": dataset.items["item_id"].astype(str)}
+    arrays = {name: column.to_numpy(dtype=str) for name, column in ids.items()}
+    np.savez(path, user_emb=user, item_emb=item, **arrays)
+    return path
+
+
+def run(*words: object) -> int:
+    return run_main(entry.main, [str(word) for word in words])
+
+
+def test_embeddings_and_their_lists_leave_the_same_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = load_dataset(str(folder))
+    common = ("--dataset", folder, "--root", tmp_path / "runs", "--split", "cold_item")
+    path = embeddings(tmp_path / "e.npz", dataset)
+    assert run("--embeddings", path, "--name", "theirs", *common) == 0
+    told = capsys.readouterr().out
+    assert "cold_only" in told
+    scores = pd.DataFrame(
+        np.load(path)["user_emb"] @ np.load(path)["item_emb"].T,
+        index=dataset.users["user_id"],
+        columns=dataset.items["item_id"],
+    )
+    frame = scores.stack().rename_axis(["user", "item"]).rename("score").reset_index()
+    frame.to_parquet(tmp_path / "lists.parquet")
+    assert run("--lists", tmp_path / "lists.parquet", "--name", "lists", *common) == 0
+    runs = {r.config["model"]["name"]: r for r in map(FinishedRun, (tmp_path / "runs").iterdir())}
+    first, second = runs["theirs"].result["metrics"], runs["lists"].result["metrics"]
+    assert first["test/cold_only/recall@20"] == pytest.approx(second["test/cold_only/recall@20"])
+    assert first["test/ndcg@20"] == pytest.approx(second["test/ndcg@20"])
+    assert first["test/ndcg@20"] > 0
+    arrays = runs["theirs"].per_user("users", "test/recall@20", "item_degree", "item_hits@20")
+    assert len(arrays["users"]) == len(arrays["test/recall@20"])
+    assert runs["theirs"].manifest["num_test_scorings"] == 1
+    assert json.loads((runs["theirs"].path / "result.json").read_text())["groups"]["head"]["num_items"] > 0
+    assert run("--embeddings", path, "--name", "theirs", *common) == 2
+    assert "already" in capsys.readouterr().err
+
+
+def test_rated_and_clicked_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("user,label,prediction\na,1,0.9\na,0,0.4\nb,1,0.6\n")
+    assert run("--clicks", path) == 0
+    assert "logloss" in capsys.readouterr().out
+    assert run("--ratings", path) == 0
+    assert "rmse" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "one of the arguments"),
+        (("--lists", "none.csv"), "cannot read 'none.csv'"),
+        (("--lists", "x", "--ks", "ten"), "--ks"),
+        (("--listz", "x"), "see --help"),
+        (("--embeddings", "x", "--split", "randum"), "did you mean 'random'"),
+        (("--clicks", "none.csv"), "cannot read 'none.csv'"),
+        (("--lists", "x", "--split-param", "cold"), "KEY=VALUE"),
+    ],
+)
+def test_bad_command_lines(
+    words: tuple, message: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words, "--dataset", folder, "--root", tmp_path) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
