@@ -47,20 +47,25 @@ class TableSpec:
     gain_over: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One run that a table needs."""
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands in a table."""
 
     block: str
     row: str
     seed: int
+
+    def __str__(self) -> str:
+        return f"{self.block} · {self.row} · seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that a table needs."""
+
+    place: Place
     overrides: tuple[str, ...]
     config: RunConfig
-
-    @property
-    def label(self) -> dict[str, Any]:
-        """The columns that name this run in a frame."""
-        return {"block": self.block, "row": self.row, "seed": self.seed}
 
 
 def read_spec(name: str, folder: Path = TABLES) -> TableSpec:
@@ -112,7 +117,7 @@ def table_jobs(spec: TableSpec, seeds: Sequence[int], extra: Sequence[str] = ())
                 overrides = (*spec.overrides, *spec.block_overrides[block.label], *row.overrides)
                 overrides = (*overrides, f"seed={seed}", *extra)
                 config = RunConfig.from_dict(compose_config(overrides))
-                jobs.append(Job(block.label, row.label, seed, overrides, config))
+                jobs.append(Job(Place(block.label, row.label, seed), overrides, config))
     return jobs
 
 

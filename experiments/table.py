@@ -12,7 +12,7 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from experiments.cli import Arguments, parse_arguments, run_main
-from experiments.spec import TABLES, Job, TableSpec, read_spec, table_jobs
+from experiments.spec import TABLES, Job, Place, TableSpec, read_spec, table_jobs
 from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.evaluation.significance import MIN_SEEDS
 from gnnrec.files import write_text
@@ -25,7 +25,7 @@ from gnnrec.run import open_run, run
 
 SWITCHES = {"--dry-run": "dry-run", "--report-only": "report-only", "--check": "check"}
 SWITCHES |= {name: "help" for name in ("-h", "--help")}
-OPTIONS = {"--seeds": "seeds", "--output": "output"}
+OPTIONS = {"--seeds": "seeds", "--output": "output", "--add": "add"}
 SHOWN = ("test/recall@20", "test/cold_only/recall@20")
 # Overrides that change where and how a table is computed, but none of its numbers.
 HARMLESS = ("tracking", "device")
@@ -37,6 +37,7 @@ usage: python experiments/table.py table=NAME [flags] [KEY=VALUE ...]
   --dry-run         say which runs are finished and which would run, and stop
   --report-only     write the table from finished runs; missing runs are an error
   --check           compare the written files with the run directories; differences are an error
+  --add FOLDER,...  further run directories as rows, from experiments/evaluate.py
   --output FOLDER   where the table goes (results)
   KEY=VALUE         applied to every run of the table; needs --output if it changes the numbers
 
@@ -55,8 +56,8 @@ def main(argv: Sequence[str]) -> None:
     seeds = _seeds(arguments, spec)
     jobs = table_jobs(spec, seeds, extra)
     output = _output(arguments, extra)
-    finished = {job: open_run(job.config) for job in jobs}
-    missing = [job for job in jobs if not finished[job].finished]
+    folders = {job.place: open_run(job.config) for job in jobs}
+    missing = [job for job in jobs if not folders[job.place].finished]
     if "dry-run" in arguments.switches:
         print(_plan(jobs, missing))
         return
@@ -66,7 +67,8 @@ def main(argv: Sequence[str]) -> None:
             "the same command without --report-only and --check runs them"
         )
     _run_missing(jobs, missing)
-    runs = {job: FinishedRun(finished[job].path) for job in jobs}
+    runs = {place: FinishedRun(folder.path) for place, folder in folders.items()}
+    runs |= added_runs(arguments.options.get("add", ""), runs)
     table = build_table(spec, seeds, runs)
     if "check" in arguments.switches:
         _check_written(table, output)
@@ -78,16 +80,44 @@ def main(argv: Sequence[str]) -> None:
     print(f"written: {', '.join(str(path) for path in paths)}")
 
 
-def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Job, FinishedRun]) -> Table:
+def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, FinishedRun]:
+    """Return run directories of other tools (`experiments/evaluate.py`) as rows named by their model.
+
+    Args:
+        folders: paths with commas. Each belongs to the block whose runs have the same data and the same split.
+    """
+    blocks = {_fingerprints(run_): place.block for place, run_ in runs.items()}
+    added: dict[Place, FinishedRun] = {}
+    for folder in filter(None, folders.split(",")):
+        run_ = FinishedRun(folder)
+        if _fingerprints(run_) not in blocks:
+            raise DataError(
+                f"'{folder}' was made on other data or another split than every block of this table"
+            )
+        place = Place(
+            blocks[_fingerprints(run_)], str(run_.config["model"]["name"]), int(run_.config["seed"])
+        )
+        if place in runs or place in added:
+            raise DataError(f"'{folder}' would be a second run of {place}")
+        added[place] = run_
+    return added
+
+
+def _fingerprints(run_: FinishedRun) -> tuple[str, str]:
+    prints = run_.manifest["fingerprints"]
+    return prints["data"], prints["split"]
+
+
+def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, FinishedRun]) -> Table:
     """Return the table of these runs: means over seeds, tests where there are enough seeds, and the caption."""
-    frame = metrics_frame(runs.values(), [job.label for job in runs])
+    frame = metrics_frame(runs.values(), [vars(place) for place in runs])
     cells = summarise(frame)
     p_values = {}
     caption = [spec.title, protocol_note(str(frame["protocol"].iloc[0])), seeds_note(seeds)]
     if len(seeds) >= MIN_SEEDS:
         grouped: dict[tuple[str, str], list[FinishedRun]] = {}
-        for job, run_ in runs.items():
-            grouped.setdefault((job.block, job.row), []).append(run_)
+        for place, run_ in runs.items():
+            grouped.setdefault((place.block, place.row), []).append(run_)
         baselines = [row.label for row in spec.rows if row.baseline]
         p_values = paired_p_values(grouped, baselines, spec.tested)
         caption.append(
@@ -96,24 +126,24 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Job, Finish
         )
     blocks = []
     for block in spec.blocks:
-        first = next(run_ for job, run_ in runs.items() if job.block == block.label)
+        first = next(run_ for place, run_ in runs.items() if place.block == block.label)
         blocks.append(Block(block.label, block.columns, group_note(first)))
-    rows = [row.label for row in spec.rows]
+    rows = list(dict.fromkeys([*(row.label for row in spec.rows), *(place.row for place in runs)]))
     return Table(spec.name, " ".join(caption), blocks, rows, cells, p_values)
 
 
-def draw_figures(spec: TableSpec, runs: Mapping[Job, FinishedRun], output: Path) -> list[Path]:
+def draw_figures(spec: TableSpec, runs: Mapping[Place, FinishedRun], output: Path) -> list[Path]:
     """Draw gain by item group and metric against train degree from the run directories; return the paths."""
-    frame = metrics_frame(runs.values(), [job.label for job in runs])
+    frame = metrics_frame(runs.values(), [vars(place) for place in runs])
     weak = [row.label for row in spec.rows if "popularity" in row.label.lower()]
     paths = gain_by_group(
         frame, output / f"{spec.name}_gain_by_group", baselines=spec.gain_over, leave_out=weak
     )
     curves: dict[str, dict[str, list[ItemHits]]] = {}
-    for job, run_ in runs.items():
+    for place, run_ in runs.items():
         arrays = run_.per_user("item_degree", "item_relevant", "item_hits@20")
         items = ItemHits(arrays["item_degree"], arrays["item_relevant"], arrays["item_hits@20"])
-        curves.setdefault(job.block, {}).setdefault(job.row, []).append(items)
+        curves.setdefault(place.block, {}).setdefault(place.row, []).append(items)
     return paths + metric_against_degree(curves, output / f"{spec.name}_metric_by_degree")
 
 
@@ -164,7 +194,7 @@ def _output(arguments: Arguments, extra: Sequence[str]) -> Path:
 
 def _plan(jobs: Sequence[Job], missing: Sequence[Job]) -> str:
     lines = [
-        f"{'to run' if job in missing else 'finished':8}  {job.block} · {job.row} · seed {job.seed}\n"
+        f"{'to run' if job in missing else 'finished':8}  {job.place}\n"
         f"          python experiments/run.py {' '.join(job.overrides)}"
         for job in jobs
     ]
@@ -175,13 +205,12 @@ def _run_missing(jobs: Sequence[Job], missing: Sequence[Job]) -> None:
     if len(missing) < len(jobs):
         print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are finished already", flush=True)
     for number, job in enumerate(missing, start=1):
-        head = f"[{number}/{len(missing)}] {job.block} · {job.row} · seed {job.seed}"
-        print(head, flush=True)
+        print(f"[{number}/{len(missing)}] {job.place}", flush=True)
         start = time.perf_counter()
         try:
             result = run(job.config)
         except GnnrecError as error:
-            raise type(error)(f"{job.block} · {job.row} · seed {job.seed}: {error}") from error
+            raise type(error)(f"{job.place}: {error}") from error
         shown = ", ".join(f"{key} {result.metrics[key]:.4f}" for key in SHOWN if key in result.metrics)
         print(f"      {shown} ({time.perf_counter() - start:.0f} s) {result.path}", flush=True)
 

@@ -58,6 +58,7 @@ class Runner:
         items = {name: generator.integers(1, 9, 12) for name in ("item_degree", "item_relevant")}
         with run_dir:
             run_dir.write_config(config.to_dict())
+            run_dir.write_manifest({"fingerprints": {"data": "d", "split": config.split.name}})
             run_dir.write_per_user(
                 {"users": np.arange(30), **users, **items, "item_hits@20": items["item_relevant"] // 2}
             )
@@ -95,7 +96,7 @@ def test_the_quickstart_is_twelve_different_runs() -> None:
     assert len({job.config.key("data") for job in jobs}) == 12
     assert {job.config.dataset.name for job in jobs} == {"debian"}
     assert {job.config.split.name for job in jobs} == {"random", "cold_item"}
-    assert len({(job.block, job.row, job.seed) for job in jobs}) == 12
+    assert len({job.place for job in jobs}) == 12
 
 
 def test_a_table_is_run_once_and_written(
@@ -124,8 +125,8 @@ def test_the_numbers_are_those_of_the_run_directories(runner: Runner, tmp_path: 
     for job in table_jobs(spec, spec.seeds):
         result = FinishedRun(_run_dir(job.config).path).result["metrics"]
         for block in spec.blocks:
-            for column in block.columns if block.label == job.block else ():
-                row = rows[job.block, job.row, column.metric]
+            for column in block.columns if block.label == job.place.block else ():
+                row = rows[job.place.block, job.place.row, column.metric]
                 assert float(row["mean"]) == pytest.approx(result[column.metric], abs=1e-6)
                 assert row["num_seeds"] == "1"
     text = (tmp_path / "results" / "quickstart.md").read_text()
@@ -188,6 +189,45 @@ def test_several_seeds_give_spread_and_five_give_tests(runner: Runner, tmp_path:
         row.label for row in read_spec("quickstart").rows if not row.baseline
     }
     assert all(0 <= float(row["p_holm"]) <= 1 for row in tested)
+
+
+def _external(root: Path, key: str, name: str, split: str) -> Path:
+    with RunDir(root, key) as run_dir:
+        run_dir.write_config({"model": {"name": name}, "seed": 0})
+        run_dir.write_manifest({"fingerprints": {"data": "d", "split": split}})
+        metrics = {"test/recall@20": 0.123456, "test/cold_only/recall@20": 0.5}
+        run_dir.write_result({"key": key, "protocol": "honest", "metrics": metrics, "groups": {}})
+        run_dir.finish()
+    return run_dir.path
+
+
+def test_results_of_other_tools_become_rows(
+    runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (
+        _external(tmp_path / "x", f"e{i}", "SLIM-X", split) for i, split in enumerate(("random", "cold_item"))
+    )
+    assert _table("--add", f"{one},{two}") == 0
+    lines = [
+        line for line in (tmp_path / "results" / "quickstart.md").read_text().splitlines() if "SLIM-X" in line
+    ]
+    assert [line.split("|")[2].strip() for line in lines] == [".1235", ".1235"]
+    other = _external(tmp_path / "x", "e9", "SLIM-X", "temporal_global")
+    assert _table("--report-only", "--add", str(other)) == 2
+    assert "other data or another split" in capsys.readouterr().err
+    assert _table("--report-only", "--add", f"{one},{one}") == 2
+    assert "would be a second run of random split · SLIM-X · seed 0" in capsys.readouterr().err
+
+
+def test_the_readme_beside_the_results_shows_the_table(runner: Runner, tmp_path: Path) -> None:
+    start, end = "<!-- quickstart: written by experiments/table.py -->", "<!-- /quickstart -->"
+    (tmp_path / "README.md").write_text(f"before\n\n{start}\nold\n{end}\n\nafter\n")
+    assert _table() == 0
+    text = (tmp_path / "README.md").read_text()
+    table_text = (tmp_path / "results" / "quickstart.md").read_text()
+    assert text == f"before\n\n{start}\n{table_text}{end}\n\nafter\n"
+    assert _table("--output", "elsewhere/deep") == 0
+    assert (tmp_path / "README.md").read_text() == text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""experiments/adapt.py: from the command line to a model folder that a run takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from experiments.adapt import adapt_config, main
+from experiments.cli import run_main
+from gnnrec.data.dataset import Dataset, load_dataset
+from gnnrec.data.interactions import Interactions
+from gnnrec.data.native import write_native
+from gnnrec.data.splits import make_split
+from gnnrec.errors import ConfigError
+
+
+def make_bert(folder: Path) -> Path:
+    words = ["[PAD]", "[UNK]", "red", "ink", *(f"k{n}" for n in range(30))]
+    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(
+        folder
+    )
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=len(words), **sizes, max_position_embeddings=32)).save_pretrained(folder)
+    return folder
+
+
+def make_data(folder: Path) -> Path:
+    user = np.repeat(np.arange(20), 6)
+    item = (user % 2) + 2 * ((user // 2 + np.tile(np.arange(6), 20)) % 15)
+    items = pd.DataFrame({"item_id": np.arange(30), "text": [f"red ink k{n}" for n in range(30)]})
+    users = pd.DataFrame({"user_id": np.arange(20)})
+    write_native(Dataset("tiny", Interactions(user, item, 20, 30), users, items), folder)
+    return folder
+
+
+def test_the_command_writes_a_model_of_its_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    model, data = make_bert(tmp_path / "bert"), make_data(tmp_path / "data")
+    words = [f"dataset.name={data}", "split=cold_items", f"text.model={model}"]
+    words += ["adapt.steps=3", "adapt.lr=1e-3", "adapt.batch_size=8", "--output", str(tmp_path / "out")]
+    assert run_main(main, words) == 0
+    assert "held-out loss" in capsys.readouterr().out
+    card = json.loads((tmp_path / "out/gnnrec.json").read_text())
+    split = make_split(load_dataset(data), "cold_item", 0, cold=0.2)
+    assert card["split"] == split.fingerprint
+    assert card["config"]["lr"] == 1e-3
+    assert run_main(main, words) == 0
+    assert run_main(main, [*words, "adapt.lr=2e-3"]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]):
+    assert run_main(main, ["dataset=debian"]) == 2
+    assert "--output FOLDER" in capsys.readouterr().err
+    assert run_main(main, ["adapt.stesp=3", "--output", "x"]) == 2
+    assert "did you mean 'steps'" in capsys.readouterr().err
+    assert run_main(main, ["--help"]) == 0
+    assert "usage" in capsys.readouterr().out
+
+
+def test_values_are_read_as_what_they_are():
+    config = adapt_config(["adapt.lr=5e-5", "adapt.objective=mlm", "adapt.freeze_embeddings=false"], "m")
+    assert (config.model, config.lr, config.objective, config.freeze_embeddings) == ("m", 5e-5, "mlm", False)
+    with pytest.raises(ConfigError, match="must be KEY=VALUE"):
+        adapt_config(["adapt.lr"], "m")
+    with pytest.raises(ConfigError, match="'lr' must be in"):
+        adapt_config(["adapt.lr=-1"], "m")
