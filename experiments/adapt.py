@@ -1,0 +1,80 @@
+"""Adapt a language model to a data set: python experiments/adapt.py dataset=debian split=cold_items --output FOLDER"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import yaml
+
+from experiments.cli import parse_arguments, run_main
+from experiments.compose import compose_config
+from gnnrec.config import RunConfig, build
+from gnnrec.data.dataset import load_dataset
+from gnnrec.data.splits import make_split
+from gnnrec.errors import ConfigError
+from gnnrec.text.adapt import adapt_model
+from gnnrec.text.adapt_config import AdaptConfig
+from gnnrec.text.models import CARD, read_json
+from gnnrec.text.nodes import node_texts
+
+PREFIX = "adapt."
+HELP = f"""\
+usage: python experiments/adapt.py [GROUP=OPTION ...] [KEY=VALUE ...] [{PREFIX}KEY=VALUE ...] --output FOLDER
+
+  dataset, split and text are those of experiments/run.py; the model adapted is text.model.
+  {PREFIX}KEY is a setting of gnnrec.text.adapt_config.AdaptConfig: objective, steps, lr, lora_rank, ...
+
+examples:
+  python experiments/adapt.py dataset=debian split=cold_items --output adapted
+  python experiments/adapt.py dataset=debian split=cold_items {PREFIX}lora_rank=8 {PREFIX}lr=1e-3 --output adapted-lora
+  python experiments/run.py dataset=debian split=cold_items model=content_knn text.model=adapted
+
+An interrupted adaptation is taken up by the same command; a finished one is not done again.
+"""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Adapt a model as the command line says; see --help."""
+    arguments = parse_arguments(argv, {"-h": "help", "--help": "help"}, {"--output": "output"})
+    if "help" in arguments.switches:
+        print(HELP)
+        return
+    if "output" not in arguments.options:
+        raise ConfigError("say where the model shall go: --output FOLDER")
+    own = [word for word in arguments.overrides if word.startswith(PREFIX)]
+    config = RunConfig.from_dict(compose_config([word for word in arguments.overrides if word not in own]))
+    settings = adapt_config(own, config.text.model)
+    dataset = load_dataset(config.dataset.name)
+    split = make_split(dataset, config.split.name, config.split.seed, **config.split.params)
+    texts = node_texts(dataset, "item", config.text, split.fingerprint)
+    folder = adapt_model(texts, arguments.options["output"], settings, split.train, split.fingerprint)
+    card = read_json(folder / CARD, {})
+    first = card["losses"][0]["held_out"]
+    print(
+        f"held-out loss {first:.3f} -> {card['best']:.3f} at step {card['best_step']} of {card['step']}, "
+        f"{card['cpu_seconds']:.0f} s of processor time\n{folder}"
+    )
+
+
+def adapt_config(words: Sequence[str], model: str) -> AdaptConfig:
+    """Return the settings of `adapt.KEY=VALUE` words; an unknown key is a ConfigError that names the nearest."""
+    values = {"model": model}
+    for word in words:
+        key, equals, value = word.removeprefix(PREFIX).partition("=")
+        if not equals:
+            raise ConfigError(f"'{word}' must be KEY=VALUE")
+        try:
+            values[key] = json.loads(value)
+        except json.JSONDecodeError:
+            values[key] = yaml.safe_load(value) if value else value
+    return build({"_target_": "gnnrec.text.adapt_config.AdaptConfig", **values}, "adapt")
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
