@@ -52,7 +52,11 @@ FIELDS = [
 def read_texts(folder: Path, num: int) -> list[str]:
     """Return `num` different item texts, drawn alike from the data sets of a folder."""
     tables = [pd.read_parquet(path) for path in sorted(folder.glob("*/items.parquet"))]
-    columns = [np.asarray(table["text"].dropna().unique(), dtype=object) for table in tables if "text" in table.columns]
+    columns = [
+        np.asarray(table["text"].dropna().unique(), dtype=object)
+        for table in tables
+        if "text" in table.columns
+    ]
     if not columns:
         raise DataError(f"there is no */items.parquet with a column 'text' in '{folder}': give --data")
     generator = np.random.default_rng(0)

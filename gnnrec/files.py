@@ -32,7 +32,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise GnnrecError(f"cannot write '{path}': {error.strerror or error}; nothing was left there") from error
+        raise GnnrecError(
+            f"cannot write '{path}': {error.strerror or error}; nothing was left there"
+        ) from error
     finally:
         if temporary is not None:
             with suppress(OSError):
