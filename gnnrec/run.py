@@ -164,7 +164,7 @@ def _load(config: RunConfig) -> _Data:
     split = _split(dataset, config.split)
     if config.protocol != "honest":
         split = replace(
-            split, train=merge(split.train, split.validation), validation=split.validation.select([])
+            split, train=merge(split.train, split.validation), validation=split.validation.select(slice(0, 0))
         )
     items = item_groups(split.train, config.eval.item_rule, config.eval.head, config.eval.tail)
     users = user_groups(split.train, config.eval.num_user_groups)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gnnrec.baselines.dense import BLOCK, invert_in_place, require_memory
+from gnnrec.baselines.sparse import size_of
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import check_choice, check_range
 
@@ -87,7 +88,7 @@ class _UserSide:
 
     def _diagonal(self, l2: float) -> np.ndarray:
         """Return P_jj, float64: 1 - x_j^T K x_j cancels for popular items, so it is summed in float64."""
-        total = np.zeros(self.history.shape[1])
+        total = np.zeros(size_of(self.history)[1])
         for start in range(0, len(self.kernel), BLOCK):
             user = torch.arange(start, min(start + BLOCK, len(self.kernel)))
             product = self._product(user)
@@ -110,7 +111,7 @@ class _UserSide:
 
 def gram(rows: sp.csr_matrix, l2: float, who: str) -> Tensor:
     """Return rows @ rows^T + l2 I as a dense float32 matrix, filled block by block."""
-    size = rows.shape[0]
+    size = size_of(rows)[0]
     require_memory(4.0 * size * (size + 3 * BLOCK), f"{who} on a [{size}, {size}] matrix", INSTEAD)
     matrix = torch.empty(size, size)
     transposed = sp.csr_matrix(rows.T)

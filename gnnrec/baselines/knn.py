@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from gnnrec.baselines.sparse import SparseScorer, normalize_rows, top_k_rows
+from gnnrec.baselines.sparse import SparseScorer, normalize_rows, size_of, top_k_rows
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import check_choice, check_range
 
@@ -111,7 +111,7 @@ def nearest(rows: sp.csr_matrix, k: int, similarity: str, shrink: float) -> sp.c
     columns = sp.csr_matrix(rows.T)
     square = np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
     total = np.asarray(rows.sum(axis=1)).ravel().astype(np.float64)
-    width = np.shape(rows)[1]
+    width = size_of(rows)[1]
 
     def block(start: int, stop: int) -> sp.csr_matrix:
         common = sp.csr_matrix(rows[start:stop] @ columns)
@@ -128,7 +128,7 @@ def nearest(rows: sp.csr_matrix, k: int, similarity: str, shrink: float) -> sp.c
         common.data[own == other] = 0
         return common
 
-    return top_k_rows(block, np.shape(rows)[0], k)
+    return top_k_rows(block, size_of(rows)[0], k)
 
 
 def _check(k: int, shrink: float, similarity: str, where: str) -> None:
@@ -142,5 +142,5 @@ def _weight(rows: sp.csr_matrix, weighting: str) -> sp.csr_matrix:
     if weighting == "none":
         return rows
     count = np.asarray(rows.sum(axis=0)).ravel()
-    rarity = np.log((np.shape(rows)[0] + 1) / (count + 1)).astype(np.float32)
+    rarity = np.log((size_of(rows)[0] + 1) / (count + 1)).astype(np.float32)
     return sp.csr_matrix(rows @ sp.diags(rarity))

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from gnnrec.baselines.sparse import size_of
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import BipartiteGraph
@@ -141,13 +142,13 @@ def truncated_svd(
     with one QR per step, since A A^T is applied to a basis; the error falls with (s_{rank+oversample} / s_k)^(2
     iterations). Signs are fixed: the entry of V of largest size is positive.
     """
-    most = min(np.shape(matrix))
+    most = min(size_of(matrix))
     if rank > most:
         raise ConfigError(
             f"'dim' must be in [1, {most}] in '{where}', the smaller side of the data (got {rank})"
         )
     width = min(rank + oversample, most)
-    start = np.random.default_rng(seed).standard_normal((np.shape(matrix)[1], width)).astype(np.float32)
+    start = np.random.default_rng(seed).standard_normal((size_of(matrix)[1], width)).astype(np.float32)
     transposed = sp.csr_matrix(matrix.T)
     basis = torch.from_numpy(matrix @ start)
     for _ in range(iterations):
