@@ -8,8 +8,8 @@ import sys
 
 from gnnrec.data.card import describe, format_facts
 from gnnrec.data.dataset import load_dataset
-from gnnrec.data.figures import draw_figures
 from gnnrec.data.prepare import guarded
+from gnnrec.report.data_figures import draw_figures
 
 
 def show(options: argparse.Namespace) -> None:

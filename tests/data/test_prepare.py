@@ -10,11 +10,11 @@ from types import ModuleType
 import pytest
 
 from gnnrec.data.dataset import Dataset, load_dataset
-from gnnrec.data.figures import draw_figures
 from gnnrec.data.prepare import Family, prepare, run
 from gnnrec.data.readers.tabular import read_tabular
 from gnnrec.errors import DataError
 from gnnrec.files import sha256_file
+from gnnrec.report.data_figures import draw_figures
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
 FAMILIES = ("movielens", "yelp", "gowalla", "lastfm", "bookcrossing", "citeulike", "steam", "mind")
