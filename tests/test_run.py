@@ -1,11 +1,10 @@
-"""Whole runs on planted data, where the right answer is known: every item of the own block before every other."""
+"""Whole runs: what they leave, that the test is sealed, that they can be interrupted, what is told."""
 
 from __future__ import annotations
 
 import copy
 import json
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,15 @@ import torch
 from safetensors.torch import load_file
 
 import gnnrec.run as module
-from gnnrec import encoders
 from gnnrec.config import RunConfig
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.native import write_native
 from gnnrec.data.planted import planted_dataset
 from gnnrec.data.splits import make_split
 from gnnrec.errors import ConfigError, GnnrecError
-from gnnrec.features import MODES
 from gnnrec.run import RunResult, make_recommender, merge, run, validate
 from gnnrec.training import History
 
-ENCODERS = [name for name in encoders.__all__ if name != "States"]
 SSL: dict[str, Any] = {
     "weight": 0.02,
     "term": {
@@ -50,6 +46,11 @@ BASE: dict[str, Any] = {
     "train": {"epochs": 8, "batch_size": 256, "lr": 0.02, "select": "ndcg@10", "eval_every": 4},
     "eval": {"ks": [5, 10], "metrics": ["recall", "ndcg"], "num_user_groups": 2},
     "tracking": {"mode": "disabled"},
+}
+FULL: dict[str, Any] = {  # changes that make everything take part: text, profiles, self-supervision
+    "init__mode": "id_text",
+    "init__users": "id_profile",
+    "model__objective": {"rank": RANK, "ssl": SSL},
 }
 
 
@@ -82,13 +83,6 @@ def make(folder: Path, root: Path | None = None, **changes: Any) -> RunConfig:
     return RunConfig.from_dict(values)
 
 
-def make_encoder(folder: Path, encoder: str, mode: str, ssl: bool, **changes: Any) -> RunConfig:
-    spec = {"_target_": f"gnnrec.encoders.{encoder}"}
-    objective = {"rank": RANK, "ssl": SSL} if ssl else {"rank": RANK}
-    model = {"name": encoder, "encoder": spec, "objective": objective}
-    return make(folder, model=model, init__mode=mode, **changes)
-
-
 def read(result: RunResult, name: str) -> Any:
     text = (result.path / name).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
@@ -99,58 +93,14 @@ def rows_of(result: RunResult) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
 
 
-# --- the right answer is found
-
-
 @pytest.fixture(scope="module")
 def popularity(folder: Path) -> RunResult:
     return run(make(folder, model=POPULARITY))
 
 
 @pytest.fixture(scope="module")
-def popularity_validation(folder: Path) -> float:
-    return validate(make(folder, model=POPULARITY))["validation/ndcg@10"]
-
-
-@pytest.mark.parametrize(("encoder", "mode", "ssl"), product(ENCODERS, MODES, (False, True)))
-def test_every_encoder_init_and_objective_beats_popularity(
-    folder: Path, popularity_validation: float, encoder: str, mode: str, ssl: bool
-) -> None:
-    value = validate(make_encoder(folder, encoder, mode, ssl))["validation/ndcg@10"]
-    assert popularity_validation < 0.2
-    assert value > popularity_validation + 0.2
-
-
-@pytest.fixture(scope="module")
-def id_cold(folder: Path) -> dict[str, float]:
-    return validate(make(folder, split={"name": "cold_item", "params": {"cold": 0.3}}))
-
-
-@pytest.mark.parametrize(("encoder", "mode"), product(ENCODERS, ("text", "id_text")))
-def test_text_finds_cold_items(folder: Path, id_cold: dict[str, float], encoder: str, mode: str) -> None:
-    split = {"name": "cold_item", "params": {"cold": 0.3}}
-    key = "validation/cold_only/recall@5"
-    found = validate(make_encoder(folder, encoder, mode, False, split=split))[key]
-    chance = 5 / 18  # 30% of 60 items are cold, and all of them are candidates
-    assert id_cold[key] < chance + 0.15
-    assert found > chance + 0.3
-    assert found > id_cold[key] + 0.25
-
-
-def test_neighbours_in_text_find_cold_items_for_an_id_model(folder: Path, id_cold: dict[str, float]) -> None:
-    split = {"name": "cold_item", "params": {"cold": 0.3}}
-    found = validate(make(folder, split=split, init__neighbours=5))
-    assert found["validation/cold_only/recall@5"] > id_cold["validation/cold_only/recall@5"] + 0.25
-    assert found["validation/warm_only/recall@5"] == id_cold["validation/warm_only/recall@5"]
-
-
-# --- what a run leaves
-
-
-@pytest.fixture(scope="module")
 def full(folder: Path) -> RunConfig:
-    """A run in which everything takes part: text, id dropout, profiles, self-supervision."""
-    return make_encoder(folder, "LightGCN", "id_text", True, init__users="id_profile", init__id_dropout=0.2)
+    return make(folder, **FULL, init__id_dropout=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -243,9 +193,6 @@ def test_a_baseline_run_leaves_no_embeddings(popularity: RunResult) -> None:
     assert read(popularity, "manifest.json")["fingerprints"]["text"] is None
 
 
-# --- the test set is sealed
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A data set with a published split, and the same with other pairs in its test part."""
@@ -271,16 +218,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_the_test_set_has_no_say_in_training(published: tuple[Path, Path], refit: bool) -> None:
     results = []
     for folder in published:
-        config = make_encoder(
-            folder, "LightGCN", "id_text", True, init__users="id_profile", split={"name": "published"}
-        )
-        results.append(
-            run(
-                make_full_at(
-                    config, folder.parent / "runs", eval={**config.to_dict()["eval"], "refit": refit}
-                )
-            )
-        )
+        results.append(run(make(folder, **FULL, split={"name": "published"}, eval__refit=refit)))
     true, corrupted = results
     assert true.key != corrupted.key
     name = "embeddings.safetensors"
@@ -364,9 +302,6 @@ def test_merge_joins_two_parts() -> None:
     merged = merge(one, two)
     assert list(zip(merged.user.tolist(), merged.item.tolist())) == [(0, 1), (0, 3), (1, 2)]
     assert (merged.num_users, merged.num_items) == (3, 4)
-
-
-# --- interruption and errors
 
 
 def test_a_run_killed_in_training_and_started_again_is_one_never_killed(

@@ -1,0 +1,59 @@
+"""Every YAML that is shipped composes, builds, and trains an epoch on planted data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.compose import CONF, compose_config
+from gnnrec.config import RunConfig
+from gnnrec.data.native import write_native
+from gnnrec.data.planted import planted_dataset
+from gnnrec.run import validate
+
+OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
+TRAINED = [option for option in OPTIONS if option.partition("=")[0] in ("model", "init", "experiment")]
+SMALL = [
+    "text=hash",
+    "tracking=disabled",
+    "init.dim=16",
+    "train.epochs=1",
+    "eval.ks=[10]",
+    "eval.metrics=[ndcg]",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GNNREC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        dataset = planted_dataset(num_users=60, num_items=45, seed=0)
+        yield write_native(dataset, tmp_path_factory.mktemp("data") / "planted")
+
+
+def shrunk(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration with the width of a baseline at most 16: the planted matrix has no more than 45."""
+    baseline = tree["model"].get("baseline") or {}
+    if "dim" in baseline:
+        baseline["dim"] = min(baseline["dim"], 16)
+    return tree
+
+
+def test_there_are_presets() -> None:
+    assert {"model=lightgcn", "model=simgcl", "init=text", "experiment=augmented"} <= set(TRAINED)
+
+
+@pytest.mark.parametrize("option", TRAINED)
+def test_a_preset_trains_an_epoch(option: str, folder: Path) -> None:
+    overrides = [option, "dataset=folder", f"dataset.name={folder}", *SMALL]
+    metrics = validate(RunConfig.from_dict(shrunk(compose_config(overrides))))
+    assert 0 <= metrics["validation/ndcg@10"] <= 1
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in TRAINED])
+def test_an_option_of_the_other_groups_is_read(option: str) -> None:
+    named = ["dataset.name=somewhere"] if option == "dataset=folder" else []
+    RunConfig.from_dict(compose_config([option, *named]))
