@@ -47,20 +47,38 @@ def plain(
     return (recall / len(users), ndcg / len(users)) if metrics else (float("nan"), float("nan"))
 
 
-def lightgcn(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int]) -> Call:
-    """LightGCN-PyTorch: Procedure.Test in its one-thread form, test_u_batch_size 100, all three cutoffs."""
+def lightgcn(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int], propagate: bool) -> Call:
+    """LightGCN-PyTorch: Procedure.Test in its one-thread form, test_u_batch_size 100, all three cutoffs.
+
+    Args:
+        propagate: rank by its own LightGCN model of three layers, as it is shipped, which propagates anew for every
+            batch of users; False gives it ready products instead.
+    """
     sys.path.insert(0, str(path / "code"))
-    arguments, sys.argv = sys.argv, ["main.py", f"--topks={list(ks)}", "--multicore=0", "--tensorboard=0"]
+    known, wanted = _lists(task.masked), _lists(task.relevant.csr())
+    num_users = sum(len(items) > 0 for items in wanted)
+    batch = 100 if num_users % 100 else 99  # its assertion fails where the last batch is full
+    arguments, sys.argv = (
+        sys.argv,
+        ["main.py", f"--testbatch={batch}", f"--topks={list(ks)}", "--multicore=0", "--tensorboard=0"],
+    )
     with _quiet():
         procedure = importlib.import_module("Procedure")
     sys.argv = arguments
-    known, wanted = _lists(task.masked), _lists(task.relevant.csr())
     data = types.SimpleNamespace(
         testDict={user: items for user, items in enumerate(wanted) if len(items)},
         getUserPosItems=lambda users: [known[user] for user in users],
     )
-    model = types.SimpleNamespace(getUsersRating=lambda users: torch.sigmoid(scorer.scores(users)))
-    model.eval = lambda: model
+    if propagate:
+        sizes = {"n_users": task.num_users, "m_items": task.num_items}
+        graph = types.SimpleNamespace(**sizes, getSparseGraph=lambda: _adjacency(task))
+        with _quiet():
+            model = importlib.import_module("model").LightGCN(procedure.world.config, graph)
+        model.embedding_user.weight.data.copy_(scorer.user_emb)
+        model.embedding_item.weight.data.copy_(scorer.item_emb)
+    else:
+        model = types.SimpleNamespace(getUsersRating=lambda users: torch.sigmoid(scorer.scores(users)))
+        model.eval = lambda: model
 
     def call() -> tuple[float, float]:
         with _quiet():
@@ -69,6 +87,17 @@ def lightgcn(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int])
         return float(result["recall"][at]), float(result["ndcg"][at])
 
     return call
+
+
+def _adjacency(task: Task) -> torch.Tensor:
+    """Return the normalised adjacency of users and items as the coalesced COO tensor that the tool builds."""
+    known = task.masked.tocoo()
+    row, column = known.row.astype(np.int64), known.col.astype(np.int64) + task.num_users
+    ends = np.stack([np.concatenate([row, column]), np.concatenate([column, row])])
+    size = task.num_users + task.num_items
+    degree = np.maximum(np.bincount(ends[0], minlength=size), 1).astype(np.float32)
+    weight = torch.from_numpy(1 / np.sqrt(degree[ends[0]] * degree[ends[1]]))
+    return torch.sparse_coo_tensor(torch.from_numpy(ends), weight, (size, size)).coalesce()
 
 
 def selfrec(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int]) -> Call:
@@ -108,6 +137,8 @@ def recbole(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int]) 
 
     Its evaluator is imported without the rest of the package, whose other dependencies are not needed here.
     """
+    if not hasattr(np, "float"):
+        setattr(np, "float", float)  # noqa: B010 - it needs numpy before 1.24
     package = types.ModuleType("recbole")
     package.__path__ = [str(path / "recbole")]
     sys.modules["recbole"] = package
