@@ -32,6 +32,7 @@ from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
 from gnnrec.data.splits import make_split
 from gnnrec.encoders import LightGCN
+from gnnrec.errors import suggest
 from gnnrec.features import InitConfig, make_features
 from gnnrec.files import whole_file
 from gnnrec.graph import BipartiteGraph
@@ -51,21 +52,30 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", help="a data set in native form with a published split")
+    parser.add_argument("--edges", type=int, default=810_128, help="of the generated graph")
+    parser.add_argument(
+        "--only", nargs="+", help="contestants, the first is what the others are compared with"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=24, help="steps of PyG in a round; ours train an epoch")
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks/training.csv"))
     arguments = parser.parse_args()
-    train = _train(arguments.data)
+    train = _train(arguments.data, arguments.edges)
     contestants = {
-        "gnnrec LightGCN": _ours(train, {}),
-        "PyG LightGCN, torch CSR": _pyg(train, arguments.steps, sparse=True),
-        "PyG LightGCN, edge_index": _pyg(train, max(arguments.steps // 8, 1), sparse=False),
-        "gnnrec SGL-ED": _ours(train, _contrast(EDGE_DROPOUT)),
-        "gnnrec SimGCL": _ours(train, _contrast(NOISE)),
+        "gnnrec-lightgcn": lambda: _ours(train, {}),
+        "pyg-lightgcn-csr": lambda: _pyg(train, arguments.steps, sparse=True),
+        "pyg-lightgcn-edge-index": lambda: _pyg(train, max(arguments.steps // 8, 1), sparse=False),
+        "gnnrec-sgl-ed": lambda: _ours(train, _contrast(EDGE_DROPOUT)),
+        "gnnrec-simgcl": lambda: _ours(train, _contrast(NOISE)),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    chosen = arguments.only or list(contestants)
+    unknown = [name for name in chosen if name not in contestants]
+    if unknown:
+        parser.error(f"unknown contestant '{unknown[0]}'{suggest(unknown[0], contestants)}")
+    steps = {name: contestants[name]() for name in chosen}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_number in range(arguments.rounds + 1):
-        for name, step in contestants.items():
+        for name, step in steps.items():
             elapsed = step()
             if round_number:  # the first round warms up
                 seconds[name].append(elapsed)
@@ -75,9 +85,9 @@ def main() -> None:
     print(rows.to_string(index=False))
 
 
-def _train(path: str | None) -> Interactions:
+def _train(path: str | None, num_edges: int) -> Interactions:
     if path is None:
-        return power_law_interactions(29_858, 40_981, 810_128, seed=0)
+        return power_law_interactions(29_858, 40_981, num_edges, seed=0)
     return make_split(load_dataset(path), "published", 0).train
 
 
