@@ -126,13 +126,17 @@ def measure(
         for name, call in tools.items():
             with Watch() as watch:
                 recall, ndcg = call()
-            speeds = f"{num_users / watch.seconds:.0f} users/s, {num_users / watch.cpu_seconds:.0f} per processor second"
-            print(f"round {number} {name}: {speeds}", file=sys.stderr, flush=True)
+            wall, processor = num_users / watch.seconds, num_users / watch.cpu_seconds
+            print(
+                f"round {number} {name}: {wall:.0f} users/s, {processor:.0f} per processor second",
+                file=sys.stderr,
+            )
             if number:
                 rows.append(
                     {
                         "round": number,
                         "tool": name,
+                        "num_users": num_users,
                         "users_per_s": num_users / watch.seconds,
                         "cpu_s": watch.cpu_seconds,
                         "peak_mib": watch.peak_mib,
@@ -187,31 +191,29 @@ def summarise(rows: list[dict[str, Any]], dim: int) -> pd.DataFrame:
 
     The ratio of processor seconds is what holds on a machine that others use at the same time.
     """
-    frame = pd.DataFrame(rows)
-    plain_name = next(name for name in frame["tool"] if name.startswith("plain + mask"))
-    plain_rows = frame[frame["tool"] == plain_name].set_index("round")
-    base, base_cpu = plain_rows["users_per_s"], plain_rows["cpu_s"]
+    columns: dict[str, dict[str, np.ndarray]] = {}
+    for name in dict.fromkeys(row["tool"] for row in rows):
+        mine = [row for row in rows if row["tool"] == name]
+        columns[name] = {key: np.array([row[key] for row in mine]) for key in mine[0] if key != "tool"}
+    base = next(part for name, part in columns.items() if name.startswith("plain + mask"))
     result = []
-    for name, part in frame.groupby("tool", sort=False):
-        speed = part.set_index("round")["users_per_s"]
-        ratio = speed / base
-        share = speed.to_numpy() * 2 * NUM_ITEMS * dim / 1e9 / part["gflops"].to_numpy()
-        result.append(
-            {
-                "tool": name,
-                "users_per_s": round(float(speed.median())),
-                "ratio_to_plain_min": round(float(ratio.min()), 3),
-                "ratio_to_plain_median": round(float(ratio.median()), 3),
-                "ratio_to_plain_max": round(float(ratio.max()), 3),
-                "ratio_in_cpu_time": round(float((base_cpu / part.set_index("round")["cpu_s"]).median()), 3),
-                "peak_mib": round(float(part["peak_mib"].max())),
-                "share_of_matmul_rate": round(float(np.median(share)), 3),
-                "recall@20": round(float(part["recall"].iloc[0]), 6),
-                "ndcg@20": round(float(part["ndcg"].iloc[0]), 6),
-                "rounds": len(part),
-                "threads": torch.get_num_threads(),
-            }
-        )
+    for name, part in columns.items():
+        ratio = part["users_per_s"] / base["users_per_s"]
+        share = part["users_per_s"] * 2 * NUM_ITEMS * dim / 1e9 / part["gflops"]
+        numbers = {
+            "users_per_s": (np.median(part["users_per_s"]), 0),
+            "users_per_cpu_s": (part["num_users"][0] / np.median(part["cpu_s"]), 0),
+            "ratio_to_plain_min": (ratio.min(), 3),
+            "ratio_to_plain_median": (np.median(ratio), 3),
+            "ratio_to_plain_max": (ratio.max(), 3),
+            "ratio_in_cpu_time": (np.median(base["cpu_s"] / part["cpu_s"]), 3),
+            "peak_mib": (part["peak_mib"].max(), 0),
+            "share_of_matmul_rate": (np.median(share), 3),
+            "recall@20": (part["recall"][0], 6),
+            "ndcg@20": (part["ndcg"][0], 6),
+        }
+        row = {key: round(float(value), digits) for key, (value, digits) in numbers.items()}
+        result.append({"tool": name, **row, "rounds": len(ratio), "threads": torch.get_num_threads()})
     return pd.DataFrame(result)
 
 
