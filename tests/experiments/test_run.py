@@ -18,20 +18,11 @@ from gnnrec.config import RunConfig
 from gnnrec.data.dataset import Dataset
 
 ROOT = Path(__file__).resolve().parents[2]
-MODELS = sorted(config_groups()["model"])
-INITS = sorted(config_groups()["init"])
 
 
-def _options() -> list[tuple[str, str]]:
-    return [(group, option) for group, options in config_groups().items() for option in options]
-
-
-@pytest.mark.parametrize(("group", "option"), _options())
-def test_every_option_composes_into_a_configuration_and_says_what_it_is(group: str, option: str) -> None:
-    words = [f"{group}={option}"] + (["dataset.name=debian"] if option == "folder" else [])
-    config = RunConfig.from_dict(compose_config(words))
-    assert RunConfig.from_dict(config.to_dict()) == config
-    assert config_groups()[group][option], "the first comment line of an option says what it is"
+def test_every_option_says_what_it_is() -> None:
+    for options in config_groups().values():
+        assert all(options.values()), options  # the first comment line of an option's file
 
 
 @pytest.mark.parametrize("group", ["dataset", "split", "text", "init", "train", "eval", "tracking"])
@@ -42,17 +33,8 @@ def test_every_key_can_be_set_without_a_plus(group: str) -> None:
         assert set(compose_config(words)[group]) == known, f"{group}/{option}.yaml"
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_model_runs_an_epoch(model: str, small: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    baseline = compose_config([f"model={model}"])["model"].get("baseline") or {}
-    narrow = ["model.baseline.dim=8"] if "dim" in baseline else []  # the planted matrix is small
-    assert run_main(main, [*small, f"model={model}", "init.dim=8", *narrow]) == 0, capsys.readouterr().err
-    assert "recall@20" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("init", INITS)
-@pytest.mark.parametrize("model", ["lightgcn", "graphsage"])
-def test_every_init_runs_an_epoch_on_cold_items(
+@pytest.mark.parametrize(("model", "init"), [("lightgcn", "id_text"), ("graphsage", "text")])
+def test_a_text_model_runs_an_epoch_on_cold_items(
     model: str, init: str, small: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [f"model={model}", f"init={init}", "init.dim=8", "split=cold_items", "experiment=augmented"]
