@@ -10,7 +10,17 @@ from torch import Tensor
 
 from gnnrec.errors import ConfigError
 from gnnrec.graph import BipartiteGraph
-from gnnrec.views import Augmentation, EdgeDropout, FeatureMasking, LayerNoise, NodeDropout, View, augment
+from gnnrec.views import (
+    Augmentation,
+    DegreeEdgeDropout,
+    EdgeDropout,
+    FeatureMasking,
+    LayerNoise,
+    NodeDropout,
+    RandomWalk,
+    View,
+    augment,
+)
 
 NUM_USERS, NUM_ITEMS, DIM = 60, 40, 32
 ALL = [
@@ -22,6 +32,8 @@ ALL = [
     FeatureMasking(0.3, "rows"),
     FeatureMasking(0.3, "elements", rescale=True),
     LayerNoise(0.1),
+    RandomWalk(0.3),
+    DegreeEdgeDropout(0.3),
 ]
 
 
@@ -68,7 +80,14 @@ def test_the_view_it_is_given_stays_as_it_was(augmentation: Augmentation) -> Non
 
 @pytest.mark.parametrize(
     "augmentation",
-    [EdgeDropout(0.0), NodeDropout(0.0), FeatureMasking(0.0), FeatureMasking(0.0, rescale=True)],
+    [
+        EdgeDropout(0.0),
+        NodeDropout(0.0),
+        FeatureMasking(0.0),
+        FeatureMasking(0.0, rescale=True),
+        RandomWalk(0.0),
+        DegreeEdgeDropout(0.0),
+    ],
     ids=str,
 )
 def test_p_of_zero_changes_nothing(augmentation: Augmentation) -> None:
@@ -140,6 +159,33 @@ def test_node_dropout_of_both_sides_drops_an_edge_with_either_end() -> None:
     kept = torch.stack([NodeDropout(0.3)(view, generator).graph.weight for _ in range(200)])
     assert float(kept.mean()) == pytest.approx(0.7**2, abs=0.03)
     assert torch.equal(NodeDropout(0.3)(view, seeded()).x, view.x)
+
+
+def test_random_walk_draws_a_graph_per_layer() -> None:
+    view = RandomWalk(0.3, num_layers=3)(make_view(), seeded())
+    weights = [view.graph_at(layer).weight for layer in (1, 2, 3)]
+    assert view.graph is view.graph_at(3)
+    for one, two in ((0, 1), (1, 2), (0, 2)):
+        assert not torch.equal(weights[one], weights[two])
+    assert float(torch.stack(weights).mean()) == pytest.approx(0.7, abs=0.05)
+
+
+def test_degree_aware_dropout_spares_the_edges_of_rare_items() -> None:
+    keys = [(u, i) for i in range(NUM_ITEMS) for u in range(1 + i)]  # item i has i + 1 edges
+    user, item = torch.tensor(keys).T
+    view = View(torch.zeros(100, DIM), BipartiteGraph.from_edges(user, item, NUM_USERS, NUM_ITEMS))
+    generator = seeded()
+    drawn = [DegreeEdgeDropout(0.3, p_max=0.32)(view, generator).graph.weight for _ in range(300)]
+    dropped = 1 - torch.stack(drawn).mean(0)
+    degree = view.graph.split(view.graph.degree)[1][view.graph.structure.item]
+    weight = degree.log()
+    expected = (0.3 * weight / weight.mean()).clamp(max=0.32)  # the rarest item has weight log 1 = 0
+    torch.testing.assert_close(dropped, expected, atol=0.15, rtol=0)
+    assert not dropped[degree == 1].any()
+    popular = expected == expected.max()
+    assert popular.sum() > 100
+    assert float(dropped[popular].mean()) == pytest.approx(0.32, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(float(expected.mean()), abs=0.01)
 
 
 def test_feature_masking_masks_what_its_mode_says() -> None:
@@ -217,6 +263,8 @@ def test_graph_at_takes_the_graph_of_the_layer() -> None:
         (lambda: NodeDropout(0.1, "user"), "did you mean 'users'"),
         (lambda: FeatureMasking(0.1, "column"), "did you mean 'columns'"),
         (lambda: FeatureMasking(float("nan")), "'p' must be in"),
+        (lambda: RandomWalk(0.1, num_layers=0), "'num_layers' must be in"),
+        (lambda: DegreeEdgeDropout(0.1, p_max=1.0), "'p_max' must be in"),
         (lambda: LayerNoise(-1), "'magnitude' must be in"),
     ],
 )
