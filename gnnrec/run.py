@@ -19,12 +19,14 @@ from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits import Split, make_split
 from gnnrec.errors import ConfigError
 from gnnrec.evaluation.evaluate import Evaluation, evaluate
+from gnnrec.evaluation.result import describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, test_task, validation_task
 from gnnrec.features import TextNeighbours, make_features
 from gnnrec.graph import BipartiteGraph
 from gnnrec.manifest import Phases, environment
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Weighted
+from gnnrec.report.figures import draw_evaluation
 from gnnrec.report.frame import FinishedRun, parse_metric
 from gnnrec.report.groups import metrics_by_group
 from gnnrec.text.nodes import node_fingerprint, node_vectors
@@ -113,8 +115,10 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     with phases("test"):
         evaluation = _evaluate(config, scorer, data.test)
     metrics = evaluation.metrics()
-    groups = _describe_groups(data, evaluation)
-    run_dir.write_per_user({"users": evaluation.users, **evaluation.per_user, **_per_item(data, evaluation)})
+    groups = describe_groups(data.test, data.split.train, evaluation)
+    arrays = figure_arrays(data.test, data.split.train, evaluation, ITEM_CUTOFF)
+    arrays |= {"users": evaluation.users, **evaluation.per_user}
+    run_dir.write_per_user(arrays)
     if isinstance(scorer, Recommender):
         run_dir.write_embeddings({"user_emb": scorer.user_emb, "item_emb": scorer.item_emb})
     validated = len(history.rows) if history else 0
@@ -143,7 +147,7 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
         "groups": groups,
     }
     run_dir.write_result(result)
-    figures = _figures(run_dir, metrics)
+    figures = _figures(run_dir, metrics, arrays, config.model.name)
     tracker.finish({**metrics, "protocol": config.protocol}, _group_table(metrics), figures)
     (run_dir.path / "checkpoint.safetensors").unlink(missing_ok=True)
     return metrics
@@ -282,37 +286,6 @@ def _evaluate(config: RunConfig, scorer: Any, task: Task) -> Evaluation:
     return evaluate(scorer, task, config.eval.ks, config.eval.seed, metrics=config.eval.metrics)
 
 
-def _per_item(data: _Data, evaluation: Evaluation) -> dict[str, np.ndarray]:
-    """Train degree, number of test users, and how many of these found the item in their first 20, per item."""
-    relevant = data.test.relevant.csr()[evaluation.users]
-    top = evaluation.top_items[:, :ITEM_CUTOFF]
-    row = np.repeat(np.arange(len(top)), top.shape[1])[(top >= 0).ravel()]
-    item = top[top >= 0]
-    found = np.asarray(relevant[row, item]).ravel() > 0
-    return {
-        "item_degree": data.split.train.item_counts(),
-        "item_relevant": data.test.relevant.item_counts(),
-        f"item_hits@{ITEM_CUTOFF}": np.bincount(item[found], minlength=data.test.num_items),
-    }
-
-
-def _describe_groups(data: _Data, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
-    evaluated = evaluation.num_evaluated_users()
-    train = data.split.train
-    described = {}
-    for groups, unit, ids in ((data.items, "num_items", train.item), (data.users, "num_users", train.user)):
-        counts = groups.interaction_counts(ids)
-        for name, size in groups.sizes().items():
-            described[name] = {
-                "definition": groups.definition,
-                "thresholds": groups.thresholds,
-                unit: size,
-                "num_interactions": counts[name],
-                "num_evaluated_users": evaluated.get(name, 0),
-            }
-    return described
-
-
 def _best_row(history: History | None) -> dict[str, float] | None:
     if history is None:
         return None
@@ -356,6 +329,9 @@ def _group_table(metrics: dict[str, float]) -> tuple[list[str], list[list[Any]]]
     return ["group", *columns], [[name, *(row.get(c) for c in columns)] for name, row in rows.items()]
 
 
-def _figures(run_dir: RunDir, metrics: dict[str, float]) -> list[Path]:
+def _figures(
+    run_dir: RunDir, metrics: dict[str, float], arrays: dict[str, np.ndarray], name: str
+) -> list[Path]:
     paths = metrics_by_group(metrics, run_dir.figures / "metrics_by_group")
+    paths += draw_evaluation({name: [arrays]}, run_dir.figures, k=ITEM_CUTOFF)
     return [path for path in paths if path.suffix == ".png"]  # what a dashboard can show
