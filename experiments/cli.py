@@ -7,10 +7,12 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from gnnrec.errors import ConfigError, GnnrecError, suggest
 
 INTERRUPTED = 130
+RESUMED = "interrupted; the same command takes the run up again, and finished runs are not run again"
 
 
 @dataclass
@@ -62,7 +64,7 @@ def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None =
     except GnnrecError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        _tell("interrupted; the same command takes the run up again, and finished runs are not run again")
+        _tell(RESUMED)
         return INTERRUPTED
     except MemoryError as error:
         return _fail(f"out of memory ({error or 'no details'}); a smaller batch or dimension needs less")
@@ -75,6 +77,17 @@ def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None =
             raise
         return _fail(f"out of memory ({str(error).splitlines()[0]}); a smaller batch or dimension needs less")
     return 0
+
+
+def _tell_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        _tell(RESUMED)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# Entry points import this file first: Ctrl-C while the large libraries load is then one line too.
+sys.excepthook = _tell_interrupt
 
 
 def _fail(message: str) -> int:

@@ -9,9 +9,11 @@ import matplotlib
 
 from gnnrec.files import whole_file
 
-# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart with every common colour blindness.
+# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart with every common colour blindness; after
+# these eight, four of Paul Tol's "muted" scheme, https://personal.sron.nl/~pault/, for tables of many rows.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
-MARKERS = "osD^vPX*"
+COLOURS += ("#882255", "#999933", "#44AA99", "#661100")
+MARKERS = "osD^vPX*<>hp"
 _LOOK = {"pdf.fonttype": 42, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
