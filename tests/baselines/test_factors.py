@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
 from gnnrec.baselines import GFCF, IALS, SVDAE, NormalizedSVD, TextRidge
@@ -34,7 +35,7 @@ def test_normalised_matrix(history: Interactions, dense: np.ndarray) -> None:
 @pytest.mark.parametrize("rank", [1, 5, 16])
 def test_truncated_svd_is_the_best_approximation(history: Interactions, dense: np.ndarray, rank: int) -> None:
     matrix = normalized_matrix(history)
-    user, value, item = truncated_svd(matrix, rank, 0, 30, "test", oversample=2)
+    user, value, item = truncated_svd(matrix, rank, 0, 512, "test")
     u, s, v = low_rank(normalized(dense), rank)
     np.testing.assert_allclose(value.numpy(), s, atol=1e-4)
     np.testing.assert_allclose((user * value @ item.T).numpy(), u * s @ v.T, atol=1e-3)
@@ -42,9 +43,9 @@ def test_truncated_svd_is_the_best_approximation(history: Interactions, dense: n
 
 
 def test_truncated_svd_depends_on_nothing_but_its_arguments(history: Interactions) -> None:
-    first = truncated_svd(normalized_matrix(history), 4, 5, 8, "test")
-    again = truncated_svd(normalized_matrix(history), 4, 5, 8, "test")
-    other = truncated_svd(normalized_matrix(history), 4, 6, 8, "test")
+    first = truncated_svd(normalized_matrix(history), 4, 5, 512, "test")
+    again = truncated_svd(normalized_matrix(history), 4, 5, 512, "test")
+    other = truncated_svd(normalized_matrix(history), 4, 6, 512, "test")
     for a, b, c in zip(first, again, other):
         assert torch.equal(a, b)
         torch.testing.assert_close(a, c, atol=1e-3, rtol=1e-3)
@@ -52,7 +53,7 @@ def test_truncated_svd_depends_on_nothing_but_its_arguments(history: Interaction
 
 def test_svd_puts_popularity_back(history: Interactions, dense: np.ndarray) -> None:
     u, s, v = low_rank(normalized(dense), 6)
-    model = NormalizedSVD(6, item_power=0.5, iterations=30).fit(history)
+    model = NormalizedSVD(6, item_power=0.5).fit(history)
     expected = (u * s @ v.T) * dense.sum(axis=0) ** 0.5
     np.testing.assert_allclose(model.scores(USERS).numpy(), expected, atol=2e-3)
     torch.testing.assert_close(model.scores(USERS), model.user_emb @ model.item_emb.T)
@@ -64,7 +65,7 @@ def test_gfcf_is_the_two_filters(history: Interactions, dense: np.ndarray) -> No
     count = np.maximum(dense.sum(axis=0), 1)
     ideal = (count**-0.5)[:, None] * (v @ v.T) * count**0.5
     expected = dense @ (r.T @ r + 0.4 * ideal)
-    model = GFCF(6, weight=0.4, iterations=30).fit(history)
+    model = GFCF(6, weight=0.4).fit(history)
     np.testing.assert_allclose(model.scores(USERS).numpy(), expected, atol=5e-3)
     assert not hasattr(model, "item_emb"), "GF-CF is no product of factors: the evaluator must not think so"
     picked = torch.tensor([3, 3, 24])
@@ -74,7 +75,7 @@ def test_gfcf_is_the_two_filters(history: Interactions, dense: np.ndarray) -> No
 def test_svd_ae_is_the_truncated_pseudo_inverse(history: Interactions, dense: np.ndarray) -> None:
     u, s, v = low_rank(normalized(dense), 6)
     expected = normalized(dense) @ (v / s) @ u.T @ dense
-    model = SVDAE(6, iterations=30).fit(history)
+    model = SVDAE(6).fit(history)
     np.testing.assert_allclose(model.scores(USERS).numpy(), expected, atol=2e-3)
 
 
@@ -147,3 +148,20 @@ def test_wrong_arguments_are_named(history: Interactions) -> None:
         IALS(unobserved=0)
     with pytest.raises(ConfigError, match="needs item text vectors"):
         TextRidge(4).fit(history)
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "tolerance"),
+    [(np.linspace(1, 0.5, 300), 5e-3), (np.r_[np.linspace(1, 0.5, 20), np.zeros(280)], 1e-4)],
+    ids=["flat", "rank below the basis"],
+)
+def test_truncated_svd_from_a_small_basis(spectrum: np.ndarray, tolerance: float) -> None:
+    generator = np.random.default_rng(0)
+    left = np.linalg.qr(generator.standard_normal((400, 300)))[0]
+    right = np.linalg.qr(generator.standard_normal((350, 300)))[0]
+    matrix = sp.csr_matrix((left * spectrum @ right.T).astype(np.float32))
+    user, value, item = truncated_svd(matrix, 15, 0, 130, "test")
+    np.testing.assert_allclose(value.numpy(), spectrum[:15], atol=tolerance)
+    np.testing.assert_allclose((user.T @ user).numpy(), np.eye(15), atol=1e-4)
+    np.testing.assert_allclose((item.T @ item).numpy(), np.eye(15), atol=1e-4)
+    np.testing.assert_allclose(user.T.numpy() @ matrix @ item.numpy(), np.diag(value.numpy()), atol=1e-4)
