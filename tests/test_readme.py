@@ -75,7 +75,9 @@ def run_words(words: list[str], folder: Path) -> subprocess.CompletedProcess[str
         more.append("--dry-run")  # the whole table takes minutes: test_the_main_command runs it
     if not {"--help", "-h", "--cfg"} & set(more):
         more.append(f"tracking.root={folder / 'runs'}")
-    if script.name == "run.py" and not {"--help", "-h", "--cfg"} & set(more):
+    if script.name == "tune.py":
+        more.append("--trials=1")
+    if script.name in ("run.py", "tune.py") and not {"--help", "-h", "--cfg"} & set(more):
         more += [word for word in SHORT if word.split("=")[0] not in {one.split("=")[0] for one in more}]
     environment = {**os.environ, "GNNREC_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
