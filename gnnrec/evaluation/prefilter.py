@@ -48,6 +48,7 @@ class Prefilter:
             (float(item_norm[part].max()), float(item_error[part].max())) for part in self.parts
         ]
         self.transposed = self.item_half.T.contiguous()
+        self.buffer = self.transposed.new_empty((0, len(self.item_half)))  # kept: fresh pages cost time
 
     @property
     def active(self) -> bool:
@@ -60,7 +61,9 @@ class Prefilter:
         """Return (values, columns) [b, depth] of every part, and bool [b]: rows whose lists are proven."""
         emb = self.blocks.user_emb[user]
         half = emb.to(torch.bfloat16)
-        rough = half @ self.transposed
+        if len(self.buffer) < len(user):
+            self.buffer = half.new_empty((len(user), self.transposed.shape[1]))
+        rough = torch.mm(half, self.transposed, out=self.buffer[: len(user)])
         rough[masked] = float("-inf")
         decided = torch.ones(len(user), dtype=torch.bool)
         norms = (_norm(emb), _norm(half.float()), _norm(emb - half.float()))
