@@ -191,9 +191,9 @@ def _content(path: str | None) -> str | None:
 def build(spec: Any, where: str, **extra: Any) -> Any:
     """Build the object that a dictionary names: {"_target_": "package.Class", argument: value, ...}.
 
-    Dictionaries with a `_target_`, also inside lists, are built first. `extra` arguments are given where the class
-    has them and the dictionary does not set them. An unknown class or argument is a ConfigError that names the
-    nearest known one.
+    Dictionaries with a `_target_`, also inside lists and other dictionaries, are built first. `extra` arguments are
+    given where the class has them and the dictionary does not set them. An unknown class or argument is a ConfigError
+    that names the nearest known one.
     """
     if not isinstance(spec, Mapping) or TARGET not in spec:
         raise ConfigError(f"'{where}' must be a mapping with the key '{TARGET}' (got {spec!r})")
@@ -215,8 +215,10 @@ def build(spec: Any, where: str, **extra: Any) -> Any:
 
 
 def _build_nested(value: Any, where: str) -> Any:
-    if isinstance(value, Mapping) and TARGET in value:
-        return build(value, where)
+    if isinstance(value, Mapping):
+        if TARGET in value:
+            return build(value, where)
+        return {key: _build_nested(part, f"{where}.{key}") for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_build_nested(part, f"{where}[{index}]") for index, part in enumerate(value)]
     return value

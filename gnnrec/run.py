@@ -128,6 +128,7 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
             "fingerprints": {
                 "data": data.dataset.fingerprint(),
                 "split": data.split.fingerprint,
+                "train": _known(config, data).fingerprint(),
                 "text": text_fingerprint,
             },
             "seeds": {"run": config.seed, "split": config.split.seed, "evaluation": config.eval.seed},
@@ -211,9 +212,8 @@ def _make_scorer(
     run_dir: RunDir | None = None,
     tracker: Tracker | None = None,
 ) -> tuple[Any, History | None]:
-    train = data.split.train
+    train, known = data.split.train, _known(config, data)
     if config.model.baseline is not None:
-        known = merge(train, data.split.validation) if config.eval.refit else train
         return build(config.model.baseline, "model.baseline").fit(known, item_vectors, user_vectors), None
 
     checkpoint = run_dir.path / "checkpoint.safetensors" if run_dir else None
@@ -231,10 +231,14 @@ def _make_scorer(
         recommender, objective, config.train, _validator(config, data), config.seed, checkpoint, report
     )
     if config.eval.refit:
-        known = merge(train, data.split.validation)
         recommender = make_recommender(config, known, item_vectors, user_vectors)
         fit(recommender, objective, replace(config.train, epochs=history.best_epoch), None, config.seed)
     return recommender, history
+
+
+def _known(config: RunConfig, data: _Data) -> Interactions:
+    """Return the pairs that the final model is trained on."""
+    return merge(data.split.train, data.split.validation) if config.eval.refit else data.split.train
 
 
 def make_recommender(

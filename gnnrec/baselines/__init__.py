@@ -5,6 +5,7 @@ Each is a class: `Class(**hyperparameters).fit(train, item_vectors, user_vectors
 
 from gnnrec.baselines.content import ContentKNN
 from gnnrec.baselines.ease import EASE
+from gnnrec.baselines.fusion import Embeddings, Fusion
 from gnnrec.baselines.ials import IALS
 from gnnrec.baselines.knn import ItemKNN, UserKNN
 from gnnrec.baselines.popularity import Popularity
@@ -21,6 +22,8 @@ __all__ = [
     "SLIM",
     "SVDAE",
     "ContentKNN",
+    "Embeddings",
+    "Fusion",
     "ItemKNN",
     "NormalizedSVD",
     "Popularity",

@@ -15,6 +15,7 @@ from gnnrec.baselines import (
     SLIM,
     SVDAE,
     ContentKNN,
+    Fusion,
     ItemKNN,
     NormalizedSVD,
     Popularity,
@@ -41,6 +42,7 @@ WITHOUT_TEXT = {
     "SVD": NormalizedSVD(3),
     "GF-CF": GFCF(3),
     "SVD-AE": SVDAE(3),
+    "fusion": Fusion({"ease": EASE(20.0), "gfcf": GFCF(3)}, {"ease": 1.0, "gfcf": 0.5}),
 }
 WITH_TEXT = {
     "content kNN": ContentKNN(20),

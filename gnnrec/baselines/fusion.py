@@ -1,0 +1,171 @@
+"""Fusion: the weighted sum of several models' standardised scores, a trained graph model's embeddings among them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.errors import ConfigError, DataError, check_choice, suggest
+
+logger = logging.getLogger(__name__)
+BLOCK = 1024  # users whose scores are held twice
+
+
+class Fusion:
+    """Add up the parts' scores after standardising each over all items: s(u, i) = sum_m w_m (s_m(u, i) - mean) / sd.
+
+    Mean and (population) standard deviation are those of the scores of part m for user u over all items: the z-score
+    normalisation of CombSUM (Wu et al. 2006, https://doi.org/10.1145/1141753.1141808). A part that gives a user the
+    same score for every item adds nothing for that user. The weights are settings, to be chosen on validation.
+
+    Args:
+        parts: name -> a baseline: anything with `fit(train, item_vectors, user_vectors)`. All see the same pairs.
+        weights: name -> weight of each part, any finite number; a part of weight 0 is not fitted.
+
+    Memory: one [1024, num_items] block of scores beside the result, and what the parts keep.
+    """
+
+    name = "fusion"
+
+    def __init__(self, parts: Mapping[str, Any], weights: Mapping[str, float]) -> None:
+        if not isinstance(parts, Mapping) or not isinstance(weights, Mapping):
+            raise ConfigError("'parts' and 'weights' must be mappings from one set of names in 'Fusion'")
+        for part, model in parts.items():
+            if not callable(getattr(model, "fit", None)):
+                raise ConfigError(f"'parts.{part}' must be a baseline with 'fit' in 'Fusion' (got {model!r})")
+            if part not in weights:
+                raise ConfigError(f"'weights.{part}' is missing in 'Fusion'")
+        for part, weight in weights.items():
+            if part not in parts:
+                raise ConfigError(f"unknown part 'weights.{part}' in 'Fusion'{suggest(part, parts)}")
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+                raise ConfigError(f"'weights.{part}' must be a finite number in 'Fusion' (got {weight!r})")
+        self.weights = {part: float(weight) for part, weight in weights.items() if weight}
+        if not self.weights:
+            raise ConfigError("'weights' must have one that is not 0 in 'Fusion'")
+        self.parts = dict(parts)
+        self.fitted: dict[str, Any] = {}
+
+    def fit(
+        self,
+        train: Interactions,
+        item_vectors: np.ndarray | None = None,
+        user_vectors: np.ndarray | None = None,
+    ) -> Fusion:
+        """Fit every part whose weight is not 0."""
+        self.fitted = {part: self.parts[part].fit(train, item_vectors, user_vectors) for part in self.weights}
+        return self
+
+    def scores(self, user: Tensor) -> Tensor:
+        """Score all items: [len(user), num_items] float32."""
+        return torch.cat([self._block(block) for block in user.split(BLOCK)])
+
+    def _block(self, user: Tensor) -> Tensor:
+        total: Tensor | None = None
+        for part, weight in self.weights.items():
+            scores = standardise(self.fitted[part].scores(user)).mul_(weight)
+            total = scores if total is None else total.add_(scores)
+        assert total is not None
+        return total
+
+
+def standardise(scores: Tensor) -> Tensor:
+    """Return (s - mean) / sd of each row, sd over its columns without Bessel's correction; 0 for a constant row.
+
+    A row counts as constant where its sd is below 1e-6 of its largest absolute score, the noise of float32.
+
+    Shapes: [rows, columns] -> the same, float32, in new memory.
+    """
+    scores = scores.float()
+    spread, mean = torch.std_mean(scores, dim=1, correction=0, keepdim=True)
+    floor = 1e-6 * scores.abs().amax(dim=1, keepdim=True)
+    return (scores - mean).mul_(torch.where(spread > floor, 1 / spread, 0.0))
+
+
+class Embeddings:
+    """A trained graph model as a part of a fusion: s(u, i) = user_emb_u . item_emb_i, read from its run directory.
+
+    Args:
+        runs: folder of a finished run, or several, for example one trained on train and one on train + validation.
+            `fit` takes the first whose model was trained on exactly the pairs it is given, so that a weight chosen on
+            validation and the final result each use embeddings that have not seen what they are judged on.
+        protocol: that of the runs; embeddings selected on test (`legacy_test_selected`) must be asked for by name.
+
+    Errors: ConfigError for a folder that is no finished run of a graph model; DataError where no run was trained on the
+    given pairs (another data set, split, split seed, or `eval.refit`), told by fingerprint.
+    """
+
+    name = "embeddings"
+
+    def __init__(self, runs: str | Sequence[str], protocol: str = "honest") -> None:
+        check_choice("protocol", protocol, ("honest", "legacy_test_selected"), "Embeddings")
+        self.protocol = protocol
+        self.paths = [Path(run).expanduser() for run in ([runs] if isinstance(runs, str) else runs)]
+        if not self.paths:
+            raise ConfigError("'runs' must name at least one run directory in 'Embeddings' (got none)")
+        for path in self.paths:
+            for name, missing in (
+                ("DONE", "finished run"),
+                ("embeddings.safetensors", "run of a graph model"),
+            ):
+                if not (path / name).is_file():
+                    raise ConfigError(
+                        f"'runs' must name run directories in 'Embeddings': '{path}' is no {missing}"
+                    )
+
+    def fit(
+        self,
+        train: Interactions,
+        item_vectors: np.ndarray | None = None,
+        user_vectors: np.ndarray | None = None,
+    ) -> Embeddings:
+        """Read the embeddings that were trained on `train`; the vectors are not used."""
+        wanted = train.fingerprint()
+        found = {path: self._trained_on(path) for path in self.paths}
+        path = next((path for path, fingerprint in found.items() if fingerprint == wanted), None)
+        if path is None:
+            kept = ", ".join(f"'{path}': {str(fingerprint)[:12]}" for path, fingerprint in found.items())
+            raise DataError(
+                f"no run of 'Embeddings' was trained on these {len(train)} pairs (fingerprint {wanted[:12]}; "
+                f"got {kept}): data set, split, split seed, protocol and eval.refit must be the same"
+            )
+        logger.info("embeddings of %s", path)
+        try:
+            tensors = load_file(path / "embeddings.safetensors")
+            self.user_emb, self.item_emb = tensors["user_emb"].float(), tensors["item_emb"].float()
+        except (SafetensorError, KeyError, OSError) as error:
+            raise DataError(f"'{path / 'embeddings.safetensors'}' cannot be read ({error})") from error
+        if len(self.user_emb) != train.num_users or len(self.item_emb) != train.num_items:
+            raise DataError(
+                f"'{path / 'embeddings.safetensors'}' has other numbers of users and items than train"
+            )
+        return self
+
+    def scores(self, user: Tensor) -> Tensor:
+        """Score all items: [len(user), num_items] float32."""
+        return (self.user_emb[user.cpu()] @ self.item_emb.T).to(user.device)
+
+    def _trained_on(self, path: Path) -> str | None:
+        """Return the fingerprint of the pairs that a run's final model was trained on; None where it was not kept."""
+        kept = {}
+        for name in ("manifest.json", "result.json"):
+            try:
+                kept |= json.loads((path / name).read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise DataError(f"'{path / name}' cannot be read ({error})") from error
+        if kept.get("protocol") != self.protocol:
+            raise DataError(
+                f"'{path}' must be a run of protocol={self.protocol} in 'Embeddings' (got {kept.get('protocol')})"
+            )
+        return kept.get("fingerprints", {}).get("train")
