@@ -13,13 +13,18 @@ from torch import Tensor
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError
 from gnnrec.features import (
+    COMBINATIONS,
     MODES,
+    STARTS,
     USER_MODES,
-    IdPlusText,
+    BlockPart,
+    Combined,
+    ExpertProjection,
+    FullTextTable,
     IdTable,
     InitConfig,
     NodeFeatures,
-    ProjectedText,
+    StartedTable,
     TextNeighbours,
     TextTable,
     make_features,
@@ -47,12 +52,24 @@ def make(train: Interactions, **options: object) -> NodeFeatures:
     return make_features(config, train, make_vectors(NUM_ITEMS), make_vectors(NUM_USERS, 1))
 
 
-@pytest.mark.parametrize(("mode", "users"), product(MODES, USER_MODES))
-@pytest.mark.parametrize("hidden", [0, 16])
-def test_every_mode_gives_a_node_matrix_that_learns(
-    train: Interactions, mode: str, users: str, hidden: int
-) -> None:
-    features = make(train, mode=mode, users=users, hidden=hidden)
+VARIANTS = [
+    *({"mode": mode, "users": users} for mode, users in product(MODES, USER_MODES)),
+    *({"mode": mode, "users": users, "hidden": 16} for mode, users in product(MODES, USER_MODES)),
+    *(
+        {"mode": "id_text", "users": users, "combine": how}
+        for users, how in product(USER_MODES, COMBINATIONS)
+    ),
+    *({"mode": "text_init", "users": users, "start": start} for users, start in product(USER_MODES, STARTS)),
+    *({"mode": mode, "users": "id_profile", "experts": 3} for mode in MODES),
+    {"mode": "id_text", "users": "id_profile", "shared": True},
+    {"mode": "text", "users": "profile", "shared": True, "hidden": 16},
+    {"mode": "text", "users": "profile", "shared": True, "experts": 2},
+]
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_every_mode_gives_a_node_matrix_that_learns(train: Interactions, options: dict) -> None:
+    features = make(train, **options)
     x = features()
     assert x.shape == (NUM_USERS + NUM_ITEMS, 8)
     assert torch.isfinite(x).all()
@@ -60,24 +77,27 @@ def test_every_mode_gives_a_node_matrix_that_learns(
     parameters = dict(features.named_parameters())
     assert parameters
     assert all(p.grad is not None and p.grad.any() for p in parameters.values())
-    seen = x.detach()[:27], x.detach()[NUM_USERS : NUM_USERS + 22]
-    for side in seen:  # every mode starts at about the spread of an id table
-        assert 0.05 < float(side.std()) < 0.25
+    users, items = x.detach()[:27], x.detach()[NUM_USERS : NUM_USERS + 22]
+    assert 0.05 < float(items.std()) < 0.25  # every mode starts at about the spread of an id table
+    assert 0.01 if options["users"] == "profile_init" else 0.05 < float(users.std()) < 0.25
 
 
 def test_what_each_mode_is_made_of(train: Interactions) -> None:
-    kinds = {"id": IdTable, "text": ProjectedText, "text_init": TextTable, "id_text": IdPlusText}
+    kinds = {"id": IdTable, "text": BlockPart, "text_init": TextTable, "id_text": Combined}
     for mode, kind in kinds.items():
         assert type(make(train, mode=mode).items) is kind
+    assert type(make(train, mode="text_init", start="full").items) is FullTextTable
+    assert type(make(train, mode="text", users="profile_init").users) is StartedTable
     for mode in ("text", "profile"):
-        assert type(make(train, mode="text", users=mode).users) is ProjectedText
+        assert type(make(train, mode="text", users=mode).users) is BlockPart
     for mode in ("id_text", "id_profile"):
-        assert type(make(train, mode="text", users=mode).users) is IdPlusText
+        assert type(make(train, mode="text", users=mode).users) is Combined
 
 
 def test_text_is_frozen_centred_on_what_is_seen_and_of_unit_mean_square_length(train: Interactions) -> None:
     items = make(train, mode="text").items
-    assert isinstance(items, ProjectedText)
+    assert isinstance(items, BlockPart)
+    assert items.vectors is not None
     assert "vectors" not in dict(items.named_parameters())
     assert "vectors" not in items.state_dict()  # rebuilt from the run's text, not kept in every checkpoint
     torch.testing.assert_close(items.vectors[:22].mean(0), torch.zeros(WIDTH), atol=1e-5, rtol=0)
@@ -91,7 +111,8 @@ def test_text_is_frozen_centred_on_what_is_seen_and_of_unit_mean_square_length(t
 
 def test_profiles_are_means_over_train_items(train: Interactions) -> None:
     users = make(train, mode="text", users="profile").users
-    assert isinstance(users, ProjectedText)
+    assert isinstance(users, BlockPart)
+    assert users.vectors is not None
     raw = torch.from_numpy(make_vectors(NUM_ITEMS))
     centred = raw - raw[:22].mean(0)
     rows = []
@@ -117,24 +138,166 @@ def test_text_init_starts_at_the_principal_components(train: Interactions) -> No
 
 def test_unseen_rows_of_an_id_plus_text_sum_are_text_alone(train: Interactions) -> None:
     items = make(train, mode="id_text").items
-    assert isinstance(items, IdPlusText)
+    assert isinstance(items, Combined)
+    assert items.ids is not None
     assert not items.ids.weight[22:].any()
     assert items.ids.weight[:22].any(dim=1).all()
-    torch.testing.assert_close(items()[22:], items.text()[22:])
-    torch.testing.assert_close(items(), items.ids() + items.text())
+    [text] = items.blocks
+    torch.testing.assert_close(items()[22:], text()[22:])
+    torch.testing.assert_close(items(), items.ids() + text())
 
 
 def test_id_dropout_removes_whole_id_rows_in_training_only(train: Interactions) -> None:
     items = make(train, mode="id_text", id_dropout=0.5).items
-    assert isinstance(items, IdPlusText)
-    whole = items.ids() + items.text()
-    dropped = torch.stack([(items() == items.text())[:22].all(dim=1) for _ in range(50)])
+    assert isinstance(items, Combined)
+    assert items.ids is not None
+    [text] = items.blocks
+    whole = items.ids() + text()
+    dropped = torch.stack([(items() == text())[:22].all(dim=1) for _ in range(50)])
     kept = torch.stack([(items() == whole)[:22].all(dim=1) for _ in range(1)])
     assert float(dropped.float().mean()) == pytest.approx(0.5, abs=0.08)
     assert kept.any()
     assert bool((dropped.any(0) & ~dropped.all(0)).all())
     items.eval()
     assert torch.equal(items(), whole)
+
+
+def centred_vectors() -> Tensor:
+    """The items' vectors as a projection sees them: centred on the 22 seen rows, unit mean square length."""
+    x = torch.from_numpy(make_vectors(NUM_ITEMS))
+    x = x - x[:22].mean(0)
+    return x / x.square().sum(1).mean().sqrt()
+
+
+def test_variance_start_takes_the_columns_of_largest_variance_among_seen_items(train: Interactions) -> None:
+    vectors = make_vectors(NUM_ITEMS)[:, ::-1].copy()  # variance rises from left to right
+    vectors[22:, 0] += np.array([1e3, -1e3, 2e3])  # what unseen items do has no say
+    config = InitConfig(mode="text_init", start="variance", dim=8)
+    table = make_features(config, train, vectors).items().detach()
+    variance = vectors[:22].astype(np.float64).var(axis=0)
+    columns = sorted(np.argsort(-variance)[:8])
+    assert 0 not in columns
+    expected = vectors[:, columns] - vectors[:22, columns].mean(0)
+    expected = expected * (0.1 / expected[:22].std(ddof=1))
+    torch.testing.assert_close(table, torch.from_numpy(expected), rtol=1e-3, atol=1e-4)
+
+
+def test_a_full_start_is_the_text_itself_trained(train: Interactions) -> None:
+    items = make(train, mode="text_init", start="full", dim=20).items  # dim may be above the width
+    assert isinstance(items, FullTextTable)
+    torch.testing.assert_close(items.weight.detach(), centred_vectors(), rtol=1e-4, atol=1e-5)
+    expected = items.weight @ items.output.weight.T + items.output.bias
+    torch.testing.assert_close(items(), expected)
+
+
+@pytest.mark.parametrize("options", [{"mode": "text_init"}, {"mode": "id_text"}, {"mode": "id"}], ids=str)
+def test_users_that_start_at_the_mean_of_their_items(train: Interactions, options: dict) -> None:
+    features = make(train, users="profile_init", **options)
+    items, users = features.items().detach(), features.users()
+    for user in range(NUM_USERS):
+        own = items[torch.from_numpy(train.item[train.user == user].astype(np.int64))]
+        expected = own.mean(0) if len(own) else torch.zeros(8)
+        torch.testing.assert_close(users[user].detach(), expected)
+
+
+def randomise(module: torch.nn.Module) -> None:
+    """Give every parameter a value other than its start, so that an oracle sees all of them."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)) * 0.5)
+
+
+def test_experts_against_the_equation(train: Interactions) -> None:
+    items = make(train, mode="text", experts=3).items
+    assert isinstance(items, BlockPart)
+    mixture = items.projection
+    assert isinstance(mixture, ExpertProjection)
+    randomise(items)
+    items.eval()
+    x = centred_vectors().double()
+    weight, bias, gate = (p.detach().double() for p in (mixture.weight, mixture.bias, mixture.gate))
+    rows = []
+    for v in x:
+        share = torch.exp(v @ gate)
+        share = share / share.sum()
+        rows.append(sum(share[k] * ((v - bias[k]) @ weight[k]) for k in range(3)))
+    torch.testing.assert_close(items().double(), torch.stack(rows), rtol=1e-4, atol=1e-4)
+
+
+def test_the_gate_of_experts_is_noisy_in_training_only(train: Interactions) -> None:
+    items = make(train, mode="text", experts=3).items
+    randomise(items)
+    assert isinstance(items, BlockPart)
+    assert isinstance(items.projection, ExpertProjection)
+    with torch.no_grad():
+        items.projection.noise.fill_(1e3)  # so that softplus(v noise) is far from constant
+    assert not torch.equal(items(), items())
+    items.eval()
+    assert torch.equal(items(), items())
+
+
+def test_concat_starts_at_the_sum_and_is_a_linear_map_of_both(train: Interactions) -> None:
+    torch.testing.assert_close(
+        make(train, mode="id_text", combine="concat")(), make(train, mode="id_text")(), rtol=1e-5, atol=1e-6
+    )
+    items = make(train, mode="id_text", combine="concat").items
+    assert isinstance(items, Combined)
+    randomise(items)
+    assert items.ids is not None
+    assert items.linear is not None
+    [text] = items.blocks
+    both = torch.cat([items.ids(), text()], dim=1)
+    torch.testing.assert_close(items(), both @ items.linear.weight.T + items.linear.bias)
+
+
+def test_a_gate_of_two_is_a_sigmoid_and_leaves_unseen_items_to_their_text(train: Interactions) -> None:
+    items = make(train, mode="id_text", combine="gate").items
+    assert isinstance(items, Combined)
+    assert items.ids is not None
+    [text] = items.blocks
+    torch.testing.assert_close(items()[:22], ((items.ids() + text()) / 2)[:22])  # equal shares at the start
+    randomise(items)
+    assert items.score is not None
+    ids, words = items.ids().detach(), text().detach()
+    for row in range(NUM_ITEMS):
+        logit = items.score[0] @ ids[row] - items.score[1] @ words[row] + items.offset[0] - items.offset[1]
+        share = torch.sigmoid(logit) if row < 22 else torch.tensor(0.0)
+        torch.testing.assert_close(items()[row], share * ids[row] + (1 - share) * words[row])
+
+
+def test_a_gate_takes_a_dropped_id_for_a_missing_one(train: Interactions) -> None:
+    items = make(train, mode="id_text", combine="gate", id_dropout=0.5).items
+    assert isinstance(items, Combined)
+    [text] = items.blocks
+    x = items()
+    alone = torch.isclose(x, text()).all(dim=1)
+    assert 3 <= int(alone[:22].sum()) <= 19
+    items.eval()
+    assert not bool(torch.isclose(items(), text()).all(dim=1)[:22].any())
+
+
+def test_residual_starts_at_text_alone_and_learns_ids(train: Interactions) -> None:
+    items = make(train, mode="id_text", combine="residual").items
+    assert isinstance(items, Combined)
+    [text] = items.blocks
+    torch.testing.assert_close(items(), text())
+    assert items.ids is not None
+    (items() * torch.randn(NUM_ITEMS, 8)).sum().backward()
+    assert items.ids.weight.grad is not None
+    assert items.ids.weight.grad[:22].any()
+
+
+def test_a_shared_projection_is_one_and_the_same(train: Interactions) -> None:
+    features = make(train, mode="text", users="profile", hidden=16, shared=True)
+    users, items = features.users, features.items
+    assert isinstance(users, BlockPart)
+    assert isinstance(items, BlockPart)
+    assert users.projection is items.projection
+    assert users.vectors is not None
+    randomise(items)
+    torch.testing.assert_close(features()[:NUM_USERS], items.projection(users.vectors))
+    separate = make(train, mode="text", users="profile", hidden=16)
+    assert sum(p.numel() for p in separate.parameters()) == 2 * sum(p.numel() for p in features.parameters())
 
 
 def test_one_seed_one_start(train: Interactions) -> None:
@@ -182,6 +345,7 @@ def test_text_neighbours_without_unseen_items_change_nothing() -> None:
         ({"users": "id_profile"}, (True, False)),
         ({"users": "text"}, (False, True)),
         ({"neighbours": 5}, (True, False)),
+        ({"users": "profile_init"}, (False, False)),
         ({"mode": "id_text", "users": "id_text"}, (True, True)),
     ],
     ids=str,
@@ -202,6 +366,14 @@ def test_which_texts_are_needed(options: dict, needs: tuple[bool, bool]) -> None
         ({"id_dropout": 1}, "'id_dropout' must be in"),
         ({"neighbours": -1}, "'neighbours' must be in"),
         ({"own_weight": -1}, "'own_weight' must be in"),
+        ({"experts": -1}, "'experts' must be in"),
+        ({"experts": 2, "hidden": 4}, r"'hidden' must be 0 with 'experts'.*\(got 4\)"),
+        ({"combine": "add"}, "unknown combine 'add'"),
+        ({"start": "pcs"}, "did you mean 'pca'"),
+        ({"combine": "residual"}, "'combine'=residual needs an id beside the text"),
+        ({"combine": "residual", "mode": "text", "users": "profile"}, "needs an id beside the text"),
+        ({"shared": True}, "'shared' needs mode=text or id_text with users=profile"),
+        ({"shared": True, "mode": "text", "users": "text"}, r"got mode=text, users=text"),
     ],
 )
 def test_a_wrong_option_is_told(options: dict, told: str) -> None:
@@ -224,3 +396,4 @@ def test_text_init_needs_as_many_vectors_and_columns_as_dimensions(train: Intera
     few = train.select(train.item < 6)
     with pytest.raises(ConfigError, match=r"12 and 6, for 'text_init' \(got 8\)"):
         make(few, mode="text_init")
+    assert make(few, mode="text_init", start="variance")().shape == (NUM_USERS + NUM_ITEMS, 8)

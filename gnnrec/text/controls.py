@@ -22,12 +22,17 @@ def shuffle(vectors: np.ndarray, seed: int, present: np.ndarray | None = None) -
     Rows where `present` (bool [n]) is False keep their place. No row keeps its own vector, if there are two
     or more.
     """
-    rows = np.arange(len(vectors)) if present is None else np.flatnonzero(present)
+    return vectors[shuffled_rows(len(vectors), seed, present)]
+
+
+def shuffled_rows(num_rows: int, seed: int, present: np.ndarray | None = None) -> np.ndarray:
+    """Return the row that each row's vector comes from when vectors are shuffled: int64 [num_rows] (see shuffle)."""
+    rows = np.arange(num_rows) if present is None else np.flatnonzero(present)
     order = np.random.default_rng(seed).permutation(rows)
-    shuffled = vectors.copy()
+    source = np.arange(num_rows)
     # Each row of a random cycle gets the next row's vector, so none stays where it was.
-    shuffled[order] = vectors[np.roll(order, 1)]
-    return shuffled
+    source[order] = np.roll(order, 1)
+    return source
 
 
 def gaussian(vectors: np.ndarray, seed: int, fit_rows: np.ndarray) -> np.ndarray:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.interactions import Interactions
-from gnnrec.errors import check_choice
+from gnnrec.errors import ConfigError, check_choice
 from gnnrec.files import sha256_file
 from gnnrec.text.config import TextConfig
 from gnnrec.text.encoder import encode_texts, text_fingerprint
@@ -21,7 +22,6 @@ from gnnrec.text.templates import row_texts, to_text
 from gnnrec.text.transform import transform
 from gnnrec.text.vectors import load_vectors
 
-log = logging.getLogger(__name__)
 _NUM_PAIRS = 100_000
 
 
@@ -38,7 +38,7 @@ def node_texts(dataset: Dataset, side: str, config: TextConfig, split: str | Non
     template of the card, else the column `text`.
     """
     check_choice("side", side, ("item", "user"), "node_texts")
-    table = dataset.items if side == "item" else dataset.users
+    table = side_table(dataset, side)
     path = config.item_profiles if side == "item" else config.user_profiles
     if path is not None:
         return load_profiles(path, table[f"{side}_id"].tolist(), split)
@@ -59,20 +59,46 @@ def node_vectors(
     split: the fingerprint of the split, checked against an adapted model and against generated texts.
     """
     check_choice("side", side, ("item", "user"), "node_vectors")
-    table = dataset.items if side == "item" else dataset.users
-    fit_rows = (train.item_counts() if side == "item" else train.user_counts()) > 0
-    wants_pairs = config.reduce == "informed"
-    fit_pairs = co_interaction_pairs(train, _NUM_PAIRS, config.seed, side) if wants_pairs else None
+    fit_rows, fit_pairs = fit_data(train, side, config)
     path = config.item_vectors if side == "item" else config.user_vectors
     if path is not None:
-        loaded = load_vectors(path, table[f"{side}_id"].tolist())
+        if config.control in ("bag_of_words", "anonymized"):
+            raise ConfigError(
+                f"text.control={config.control} is of texts, and text.{side}_vectors takes their place: leave one out"
+            )
+        loaded = load_vectors(path, side_table(dataset, side)[f"{side}_id"].tolist())
         vectors = transform(loaded.vectors, config, loaded.present, fit_rows, fit_pairs)
         return NodeVectors(vectors, loaded.present)
     texts = node_texts(dataset, side, config, split)
-    vectors = encode_texts(
-        texts, config, cache_dir, fit_rows, fit_pairs, names=_names(dataset, side), split=split
-    )
+    vectors = text_vectors(dataset, side, texts, config, fit_rows, fit_pairs, split, cache_dir)
     return NodeVectors(vectors, np.array([bool(text.strip()) for text in texts]))
+
+
+def fit_data(train: Interactions, side: str, config: TextConfig) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return what controls and reductions of a side are fitted on: rows that train has, bool [n], and pairs."""
+    fit_rows = (train.item_counts() if side == "item" else train.user_counts()) > 0
+    wants_pairs = config.reduce == "informed"
+    return fit_rows, co_interaction_pairs(train, _NUM_PAIRS, config.seed, side) if wants_pairs else None
+
+
+def side_table(dataset: Dataset, side: str) -> pd.DataFrame:
+    """Return the table of items or of users."""
+    return dataset.items if side == "item" else dataset.users
+
+
+def text_vectors(
+    dataset: Dataset,
+    side: str,
+    texts: Sequence[str],
+    config: TextConfig,
+    fit_rows: np.ndarray,
+    fit_pairs: np.ndarray | None,
+    split: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> np.ndarray:
+    """Return the vectors of texts, one per row of a side's table, through the controls and reduction."""
+    names = _names(dataset, side)
+    return encode_texts(texts, config, cache_dir, fit_rows, fit_pairs, names=names, split=split)
 
 
 def node_fingerprint(dataset: Dataset, side: str, config: TextConfig, split: str | None = None) -> str:
@@ -87,7 +113,7 @@ def node_fingerprint(dataset: Dataset, side: str, config: TextConfig, split: str
 
 
 def _names(dataset: Dataset, side: str) -> list[str] | None:
-    table = dataset.items if side == "item" else dataset.users
+    table = side_table(dataset, side)
     column = dataset.card.get("text", {}).get(f"{side}_name")
     for name in (column, "title", "name", "words"):
         if name in table.columns:

@@ -1,0 +1,115 @@
+"""From arrays and blocks to centred, scaled vectors, and from items' vectors to users' profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.errors import ConfigError
+from gnnrec.text.blocks import Block
+
+Vectors = np.ndarray | Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One block ready for a projection.
+
+    values: frozen vectors [n, d], or the shares of categories, sparse [n, num_categories]. present: bool [n], None
+    where every row counts as present. learned: whether an absent row gets a learned vector rather than zeros.
+    """
+
+    name: str
+    values: Tensor | sp.csr_array
+    present: Tensor | None = None
+    learned: bool = False
+
+
+def prepare(vectors: Vectors | None, seen: Tensor, side: str) -> list[Prepared]:
+    """Return the blocks, or the one array, centred on the nodes seen in training and scaled to unit length.
+
+    A single array is one block whose rows all count as present. Errors: ConfigError where there is nothing, or not
+    one row per node.
+    """
+    if vectors is None or len(vectors) == 0:
+        raise ConfigError(
+            f"this init mode needs {side} text vectors; choose a 'text' option or another 'init'"
+        )
+    if isinstance(vectors, np.ndarray):
+        _check_rows(len(vectors), seen, f"{side} text vectors")
+        x = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+        return [Prepared("text", centre(x, seen))]
+    return [_prepare_block(block, seen, side) for block in vectors]
+
+
+def _prepare_block(block: Block, seen: Tensor, side: str) -> Prepared:
+    _check_rows(len(block.present), seen, f"{side} block '{block.name}'")
+    present = torch.from_numpy(block.present)
+    if sp.issparse(block.values):
+        return Prepared(block.name, sp.csr_array(block.values), present, block.learned)
+    x = torch.from_numpy(np.ascontiguousarray(block.values, dtype=np.float32))
+    x = centre(x, seen & present, present) * present.unsqueeze(1)
+    return Prepared(block.name, x, present, block.learned)
+
+
+def _check_rows(num_rows: int, seen: Tensor, what: str) -> None:
+    if num_rows != len(seen):
+        raise ConfigError(f"{what} must have {len(seen)} rows (got {num_rows})")
+
+
+def centre(x: Tensor, fit_rows: Tensor, present: Tensor | None = None) -> Tensor:
+    """Subtract the mean of `fit_rows` (sentence vectors share one direction) and scale `present` to unit length."""
+    return unit_length(x - (x[fit_rows] if bool(fit_rows.any()) else x).mean(dim=0), present)
+
+
+def unit_length(x: Tensor, present: Tensor | None = None) -> Tensor:
+    """Divide by the root of the mean squared length of the present rows."""
+    # One factor for all rows, not one per row. Unit variance per column instead would let one step of Adam, which
+    # moves every weight by lr whatever the gradient, move x by lr times the width of the text vectors.
+    rows = x if present is None or not bool(present.any()) else x[present]
+    return x / rows.square().sum(dim=1).mean().sqrt().clamp(min=1e-12)
+
+
+def profile(train: Interactions, block: Prepared) -> Prepared:
+    """Return the mean of a block over each user's train items, scaled like the items'; zeros without any.
+
+    Items that lack the block are left out of the mean, and a user without an item that has it lacks the block too.
+    """
+    pairs = train.csr()
+    if block.present is None:
+        counts = np.maximum(train.user_counts(), 1)[:, None]
+        present = None
+    else:
+        counts = np.asarray(pairs @ block.present.numpy().astype(np.float32))[:, None]
+        present = torch.from_numpy(counts[:, 0] > 0)
+        counts = np.maximum(counts, 1)
+    if not isinstance(block.values, Tensor):
+        shares = sp.csr_array(sp.diags_array(1 / counts[:, 0]) @ pairs @ block.values)
+        return Prepared(block.name, shares, present, block.learned)
+    mean = torch.from_numpy(np.asarray(pairs @ block.values.numpy() / counts, dtype=np.float32))
+    return Prepared(block.name, unit_length(mean, present), present, block.learned)
+
+
+def side_by_side(blocks: Sequence[Prepared]) -> Tensor:
+    """Return the frozen vectors of all blocks as one matrix [n, sum of widths]; categories of a bag have none."""
+    dense = [block.values for block in blocks if isinstance(block.values, Tensor)]
+    if not dense:
+        raise ConfigError(
+            "'text_init', 'neighbours' and terms that read text need a block with vectors: kind=text, vectors or "
+            "multi_hot (got kind=bag alone)"
+        )
+    return dense[0] if len(dense) == 1 else torch.cat(dense, dim=1)
+
+
+def as_array(vectors: Vectors, train: Interactions, side: str) -> np.ndarray:
+    """Return an array as it is, and blocks side by side, centred and scaled (see prepare): [n, width]."""
+    if isinstance(vectors, np.ndarray):
+        return vectors
+    counts = train.item_counts() if side == "item" else train.user_counts()
+    return side_by_side(prepare(vectors, torch.from_numpy(counts > 0), side)).numpy()
