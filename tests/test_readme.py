@@ -73,7 +73,10 @@ def run_words(words: list[str], folder: Path) -> subprocess.CompletedProcess[str
     assert script.is_file(), f"{words[1]} is not there"
     if script.name == "table.py" and not {"--help", "--dry-run"} & set(more):
         more.append("--dry-run")  # the whole table takes minutes: test_the_main_command runs it
-    if not {"--help", "-h", "--cfg"} & set(more):
+    if script.name == "compare.py":  # needs the runs of another command
+        made = run_words(["python", "experiments/run.py", "-m", "model=popularity,item_knn"], folder)
+        assert made.returncode == 0, made.stderr
+    elif not {"--help", "-h", "--cfg"} & set(more):
         more.append(f"tracking.root={folder / 'runs'}")
     if script.name == "tune.py":
         more.append("--trials=1")

@@ -30,10 +30,14 @@ def make_run(tmp_path: Path) -> MakeRun:
         metrics: Mapping[str, Any],
         per_user: Mapping[str, np.ndarray] | None = None,
         protocol: str = "honest",
+        config: Mapping[str, Any] | None = None,
+        split: str = "split-fingerprint",
     ) -> FinishedRun:
         with RunDir(tmp_path / "runs", key) as run_dir:
-            run_dir.write_config({"model": {"name": key}, "seed": 0})
-            run_dir.write_manifest({"device": "cpu"})
+            run_dir.write_config(config or {"model": {"name": key}, "seed": 0})
+            run_dir.write_manifest(
+                {"device": "cpu", "fingerprints": {"data": "data-fingerprint", "split": split}}
+            )
             run_dir.write_per_user(per_user or {"users": np.arange(3)})
             run_dir.write_result({"key": key, "protocol": protocol, "metrics": metrics, "groups": GROUPS})
             run_dir.finish()

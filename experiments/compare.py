@@ -1,0 +1,113 @@
+"""Finished runs side by side, every pair tested: python experiments/compare.py RUN_OR_FOLDER ... [flags]"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import pandas as pd
+
+from experiments.cli import format_table, parse_arguments, run_main
+from gnnrec.errors import ConfigError
+from gnnrec.files import whole_file, write_text
+from gnnrec.report.figures import arrays_of, draw_evaluation
+from gnnrec.report.frame import FinishedRun, finished_runs, records
+from gnnrec.report.rivals import all_pairs, by_model, comparison_table
+from gnnrec.report.tables import to_markdown, write_table
+
+SWITCHES = {name: "help" for name in ("-h", "--help")}
+OPTIONS = {"--metrics": "metrics", "--output": "output", "--name": "name"}
+METRICS = "recall@20,ndcg@20"
+HELP = f"""\
+usage: python experiments/compare.py RUN_OR_FOLDER ... [flags]
+
+  RUN_OR_FOLDER     run directories, or folders of run directories (unfinished ones in a folder are skipped);
+                    runs that differ in the seed alone are one model; all must have one data set and one split
+  --metrics A,B     metric keys without test/, for example recall@20,tail/ndcg@20 ({METRICS})
+  --output FOLDER   where the files go (results)
+  --name NAME       their name (compare)
+
+Writes NAME.csv, NAME.md, NAME.tex (mean and deviation over seeds, significance marks), NAME_pairs.csv (every pair:
+difference, bootstrap interval, effect size, t-test, Wilcoxon, sign flips, over users and over seeds, corrected), and
+below NAME_figures the recall curve, Lorenz curve, metric against popularity and activity, and the matrix of pairs.
+"""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Compare finished runs; see --help."""
+    arguments = parse_arguments(argv, SWITCHES, OPTIONS)
+    if "help" in arguments.switches:
+        print(HELP)
+        return
+    if not arguments.overrides:
+        raise ConfigError("name run directories to compare; see --help")
+    metrics = [f"test/{name.strip()}" for name in arguments.options.get("metrics", METRICS).split(",")]
+    output, name = Path(arguments.options.get("output", "results")), arguments.options.get("name", "compare")
+    models = by_model(_runs(arguments.overrides))
+    table = comparison_table(models, metrics, name)
+    paths = write_table(table, output)
+    pairs = all_pairs(models, metrics)
+    text = to_markdown(table)
+    if len(pairs):
+        shown = pairs_text(pairs)
+        text = f"{text}\n**pairs**\n\n```\n{shown}\n```\n"
+        write_text(output / f"{name}.md", text)
+        with whole_file(output / f"{name}_pairs.csv") as temporary:
+            pairs.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        paths.append(output / f"{name}_pairs.csv")
+    paths += draw_evaluation(arrays_of(models), output / f"{name}_figures")
+    print(text)
+    for warning in dict.fromkeys(pairs["warning"] if len(pairs) else []):
+        if warning:
+            print(f"warning: {warning}", file=sys.stderr)
+    print(f"written: {', '.join(str(path) for path in paths)}")
+
+
+def pairs_text(pairs: pd.DataFrame) -> str:
+    """Return the pairs as a plain text table: row minus column."""
+    names = [
+        "",
+        "difference",
+        "95% interval",
+        "d",
+        "p (t, Holm)",
+        "p (Wilcoxon)",
+        "p (sign flips)",
+        "p (seeds)",
+    ]
+    rows = []
+    for pair in records(pairs):
+        rows.append(
+            [
+                f"{pair['metric'].removeprefix('test/')}: {pair['row']} - {pair['column']}",
+                f"{pair['difference']:+.4f}",
+                f"{pair['low']:+.4f} to {pair['high']:+.4f}",
+                f"{pair['effect_size']:.2f}",
+                *(_p(pair[key]) for key in ("p_holm", "p_wilcoxon", "p_permutation", "p_seeds")),
+            ]
+        )
+    return format_table(names, rows)
+
+
+def _p(value: float) -> str:
+    return "-" if value != value else "<.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _runs(places: Sequence[str]) -> list[FinishedRun]:
+    runs: dict[Path, FinishedRun] = {}
+    for place in places:
+        path = Path(place).expanduser()
+        if not path.is_dir():
+            raise ConfigError(f"no folder '{place}' (expected a run directory or a folder of them)")
+        is_run = (path / "DONE").exists() or (path / "config.yaml").exists()
+        for run in [FinishedRun(path)] if is_run else finished_runs(path):
+            runs[run.path.resolve()] = run
+    return list(runs.values())
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,142 @@
+"""Any run directories side by side: one row per model over its seeds, and every pair of models tested."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gnnrec.errors import DataError, suggest
+from gnnrec.evaluation.significance import MIN_SEEDS, benjamini_hochberg, compare, holm, paired_t
+from gnnrec.report.captions import group_note, protocol_note
+from gnnrec.report.compare import mean_over_seeds
+from gnnrec.report.frame import FinishedRun, flatten, metrics_frame
+from gnnrec.report.tables import Block, Column, Table, summarise
+
+BLOCK = "models"
+# Settings that do not make another model.
+_NO_MODEL = ("seed", "tracking", "device")
+Models = Mapping[str, Sequence[FinishedRun]]
+
+
+def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """Return label -> the runs of one model, one per seed: runs whose configurations differ in the seed alone.
+
+    The label is `model.name`; where several models share it, the settings in which they differ are added.
+
+    Errors: DataError for runs of different data, split or protocol, and for one seed twice.
+    """
+    if not runs:
+        raise DataError("no finished run to compare (expected run directories that hold a file DONE)")
+    for run in runs[1:]:
+        for what, first, other in (
+            ("data", _fingerprint(runs[0], "data"), _fingerprint(run, "data")),
+            ("split", _fingerprint(runs[0], "split"), _fingerprint(run, "split")),
+            ("protocol", runs[0].result["protocol"], run.result["protocol"]),
+        ):
+            if first != other:
+                raise DataError(f"'{run.path}' has another {what} than '{runs[0].path}': choose runs of one")
+    settings: dict[str, dict[str, Any]] = {}
+    models: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        config = {key: value for key, value in run.config.items() if key not in _NO_MODEL}
+        key = json.dumps(config, sort_keys=True)
+        settings[key] = flatten(config)
+        if any(other.config["seed"] == run.config["seed"] for other in models.get(key, [])):
+            raise DataError(f"'{run.path}' is a second run of its model with seed {run.config['seed']}")
+        models.setdefault(key, []).append(run)
+    return {_label(settings[key], list(settings.values())): found for key, found in models.items()}
+
+
+def comparison_table(models: Models, metrics: Sequence[str], name: str = "compare") -> Table:
+    """Return mean and deviation over seeds by model; each row is tested against the best of its column.
+
+    Users are averaged over seeds, then a paired t-test over users; Holm-corrected over the rows of a column.
+    """
+    rows = [(label, run) for label, runs in models.items() for run in runs]
+    labels = [{"block": BLOCK, "row": label, "seed": run.config["seed"]} for label, run in rows]
+    cells = summarise(metrics_frame([run for _, run in rows], labels))
+    p_values: dict[tuple[str, str, str], float] = {}
+    for metric in metrics:
+        values = {
+            label: mean_over_seeds(runs, metric) for label, runs in models.items() if _has(runs, metric)
+        }
+        if not values:
+            known = rows[0][1].result["metrics"]
+            raise DataError(f"no run has per-user values of '{metric}'{suggest(metric, known)}")
+        best = max(values, key=lambda label: float(np.nanmean(values[label])))
+        others = [label for label in values if label != best]
+        differences = [values[label] - values[best] for label in others]
+        raw = [paired_t(difference[~np.isnan(difference)]) for difference in differences]
+        p_values |= {(BLOCK, label, metric): p for label, p in zip(others, holm(raw))}
+    first = rows[0][1]
+    caption = " ".join(
+        [protocol_note(str(first.result["protocol"])), _seeds_note(models), _mark_note(len(models))]
+    )
+    columns = [Column(metric, metric.removeprefix("test/")) for metric in metrics]
+    return Table(name, caption, [Block(BLOCK, columns, group_note(first))], list(models), cells, p_values)
+
+
+def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return one row per metric and pair of models: the fields of `significance.compare`, and corrected p-values.
+
+    `p_holm` and `p_bh` correct `p_t` over the pairs of a metric (family-wise error, false discovery rate). Models
+    with different numbers of seeds are compared by their means over seeds; `p_seeds` then is NaN.
+    """
+    frames = []
+    for metric in metrics:
+        values = {label: _by_seed(runs, metric) for label, runs in models.items() if _has(runs, metric)}
+        names, rows = list(values), []
+        for place, first in enumerate(names):
+            for second in names[place + 1 :]:
+                one, two = values[first], values[second]
+                if len(one) != len(two):
+                    one, two = one.mean(axis=0), two.mean(axis=0)
+                rows.append({"metric": metric, "row": first, "column": second, **vars(compare(one, two))})
+        if rows:
+            p_values = [row["p_t"] for row in rows]
+            frame = pd.DataFrame(rows)
+            frames.append(frame.assign(p_holm=holm(p_values), p_bh=benjamini_hochberg(p_values)))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _by_seed(runs: Sequence[FinishedRun], metric: str) -> np.ndarray:
+    mean_over_seeds(runs, metric)  # refuses runs on different users
+    return np.stack([run.per_user(metric)[metric] for run in runs])
+
+
+def _has(runs: Sequence[FinishedRun], metric: str) -> bool:
+    return all(metric in run.per_user() for run in runs)
+
+
+def _fingerprint(run: FinishedRun, name: str) -> str:
+    return str(run.manifest["fingerprints"][name])
+
+
+def _label(setting: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> str:
+    name = str(setting["model.name"])
+    same = [other for other in every if other["model.name"] == name]
+    keys = sorted({key for other in same for key in other})
+    differing = [key for key in keys if len({str(other.get(key)) for other in same}) > 1]
+    if not differing:
+        return name
+    return f"{name} ({', '.join(f'{key}={setting.get(key)}' for key in differing)})"
+
+
+def _seeds_note(models: Models) -> str:
+    counts = {label: len(runs) for label, runs in models.items()}
+    few = [label for label, count in counts.items() if count < MIN_SEEDS]
+    text = "Seeds: " + ", ".join(f"{label} {count}" for label, count in counts.items()) + "."
+    return f"{text} Fewer than {MIN_SEEDS} seeds: no claim rests on {', '.join(few)}." if few else text
+
+
+def _mark_note(num_models: int) -> str:
+    if num_models < 2:
+        return ""
+    return (
+        "Mean ± standard deviation over seeds. † differs from the best of the column at p < .05 (paired t-test over "
+        "users averaged over seeds, Holm-corrected over the rows)."
+    )

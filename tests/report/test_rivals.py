@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gnnrec.errors import DataError
+from gnnrec.evaluation.significance import compare
+from gnnrec.report.rivals import all_pairs, by_model, comparison_table
+from gnnrec.report.tables import to_latex, to_markdown
+
+METRIC = "test/recall@20"
+USERS = 60
+
+
+def _runs(make_run, name: str, shift: float, seeds: int = 5, lr: float = 0.1, **options) -> list:
+    runs = []
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        values = rng.uniform(size=USERS) + shift + 0.02 * np.random.default_rng(len(name)).normal(size=USERS)
+        config = {
+            "model": {"name": name},
+            "train": {"lr": lr},
+            "seed": seed,
+            "tracking": {"root": f"somewhere-{seed}"},
+        }
+        arrays = {"users": np.arange(USERS), METRIC: values}
+        runs.append(
+            make_run(f"{name}{lr}{seed}", {METRIC: float(values.mean())}, arrays, config=config, **options)
+        )
+    return runs
+
+
+def test_runs_that_differ_in_seed_and_place_alone_are_one_model(make_run) -> None:
+    models = by_model(_runs(make_run, "a", 0.0) + _runs(make_run, "bb", 0.1, seeds=2))
+    assert {label: len(runs) for label, runs in models.items()} == {"a": 5, "bb": 2}
+
+
+def test_models_of_one_name_are_told_apart_by_their_settings(make_run) -> None:
+    runs = [run for lr in (0.1, 0.2) for run in _runs(make_run, "a", lr, seeds=1, lr=lr)]
+    assert list(by_model(runs)) == ["a (train.lr=0.1)", "a (train.lr=0.2)"]
+
+
+def test_only_runs_of_one_split_and_one_protocol_are_compared(make_run) -> None:
+    first = _runs(make_run, "a", 0.0, seeds=1)
+    with pytest.raises(DataError, match="another split"):
+        by_model(first + _runs(make_run, "bb", 0.0, seeds=1, split="other"))
+    with pytest.raises(DataError, match="another protocol"):
+        by_model(first + _runs(make_run, "ccc", 0.0, seeds=1, protocol="legacy_test_selected"))
+    with pytest.raises(DataError, match="no finished run"):
+        by_model([])
+    with pytest.raises(DataError, match="second run"):
+        by_model(first + first)
+
+
+def test_the_table_marks_what_differs_from_the_best(make_run) -> None:
+    models = by_model(
+        [run for name, at in (("a", 0.0), ("bb", 0.1), ("ccc", 0.1001)) for run in _runs(make_run, name, at)]
+    )
+    table = comparison_table(models, [METRIC])
+    best = max(models, key=lambda label: np.mean([run.result["metrics"][METRIC] for run in models[label]]))
+    assert set(row for _, row, _ in table.p_values) == set(models) - {best}
+    text = to_markdown(table)
+    assert "†" in text
+    assert "±" in text
+    assert "ccc 5" in text
+    assert "no claim" not in text
+    assert r"$\pm$" in to_latex(table)
+    assert r"$^\dagger$" in to_latex(table)
+
+
+def test_few_seeds_are_said_and_an_unknown_metric_is_an_error(make_run) -> None:
+    models = by_model(_runs(make_run, "a", 0.0, seeds=2))
+    assert "no claim rests on a" in comparison_table(models, [METRIC]).caption
+    with pytest.raises(DataError, match="recall@20"):
+        comparison_table(models, ["test/recal@20"])
+
+
+def test_every_pair_is_compared_and_corrected(make_run) -> None:
+    models = by_model(
+        [run for name, at in (("a", 0.0), ("bb", 0.004), ("ccc", 0.1)) for run in _runs(make_run, name, at)]
+    )
+    pairs = all_pairs(models, [METRIC])
+    assert list(zip(pairs["row"], pairs["column"])) == [("a", "bb"), ("a", "ccc"), ("bb", "ccc")]
+    values = {
+        label: np.stack([run.per_user(METRIC)[METRIC] for run in runs]) for label, runs in models.items()
+    }
+    expected = compare(values["a"], values["bb"])
+    assert pairs.loc[0, "difference"] == expected.difference
+    assert pairs.loc[0, "low"] == expected.low
+    raw = [
+        stats.ttest_rel(values[a].mean(0), values[b].mean(0)).pvalue
+        for a, b in zip(pairs["row"], pairs["column"])
+    ]
+    assert pairs["p_t"].tolist() == pytest.approx(raw)
+    assert (pairs["p_holm"] >= pairs["p_bh"]).all()
+    assert (pairs["p_bh"] >= pairs["p_t"]).all()
+
+
+def test_models_with_different_numbers_of_seeds_are_compared_by_their_means(make_run) -> None:
+    models = by_model(_runs(make_run, "a", 0.0, seeds=1) + _runs(make_run, "bb", 0.1, seeds=3))
+    pairs = all_pairs(models, [METRIC])
+    assert np.isnan(pairs.loc[0, "p_seeds"])
+    assert pairs.loc[0, "p_t"] < 0.05
