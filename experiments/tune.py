@@ -21,6 +21,7 @@ from hydra.core.override_parser.types import IntervalSweep
 
 from experiments.cli import Arguments, format_table, parse_arguments, run_main
 from experiments.compose import compose_config
+from gnnrec.baselines.fusion import kept_fits
 from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError, DataError, suggest
 from gnnrec.files import whole_file
@@ -58,16 +59,17 @@ def main(argv: Sequence[str]) -> None:
     path = _record_path(configs[0], arguments.overrides)
     done = read_record(path)
     results: list[tuple[float, list[str]]] = []
-    for number, (trial, config) in enumerate(zip(trials, configs), start=1):
-        key = json.dumps(trial)
-        start = time.perf_counter()
-        if key not in done:
-            done[key] = plain(validate(config))
-            _append(path, {"trial": trial, "metrics": done[key], "seconds": time.perf_counter() - start})
-        value = _value(done[key], metric)
-        results.append((value, trial))
-        took = f"{time.perf_counter() - start:.0f} s"
-        print(f"[{number}/{len(trials)}] {metric} {value:.4f} ({took}) {' '.join(trial)}", flush=True)
+    with kept_fits():
+        for number, (trial, config) in enumerate(zip(trials, configs), start=1):
+            key = json.dumps(trial)
+            start = time.perf_counter()
+            if key not in done:
+                done[key] = plain(validate(config))
+                _append(path, {"trial": trial, "metrics": done[key], "seconds": time.perf_counter() - start})
+            value = _value(done[key], metric)
+            results.append((value, trial))
+            took = f"{time.perf_counter() - start:.0f} s"
+            print(f"[{number}/{len(trials)}] {metric} {value:.4f} ({took}) {' '.join(trial)}", flush=True)
     results.sort(key=lambda result: -result[0])
     print(format_table(["settings", metric], [[" ".join(trial), value] for value, trial in results[:10]]))
     print(f"{path}\nbest: python experiments/run.py {' '.join(results[0][1])}")

@@ -1,4 +1,8 @@
-"""Losses: pure functions on tensors. Each states its reduction and how a paper's constants convert."""
+"""Losses: pure functions on tensors. Each states its reduction and how a paper's constants convert.
+
+Where a loss takes `weight` [batch], each train pair's part of the mean, its negatives included, is multiplied by it;
+the mean still divides by the number of pairs.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+def mean(loss: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of all entries, the rows multiplied by `weight` first: loss [batch, ...], weight [batch] -> scalar."""
+    if weight is None:
+        return loss.mean()
+    return (loss * weight.view(-1, *[1] * (loss.dim() - 1))).mean()
+
+
+def bpr(positive: Tensor, negative: Tensor, weight: Tensor | None = None) -> Tensor:
     """Pairwise ranking loss, mean over pairs: -log sigmoid(positive - negative).
 
     Rendle et al. 2009, https://arxiv.org/abs/1205.2618, section 4.1 (BPR-Opt without its regulariser, see `l2`).
@@ -18,10 +29,12 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     """
     if negative.dim() == 2:
         positive = positive.unsqueeze(1)
-    return F.softplus(negative - positive).mean()
+    return mean(F.softplus(negative - positive), weight)
 
 
-def softmax_loss(positive: Tensor, negative: Tensor, mask: Tensor | None = None) -> Tensor:
+def softmax_loss(
+    positive: Tensor, negative: Tensor, mask: Tensor | None = None, weight: Tensor | None = None
+) -> Tensor:
     """Sampled softmax, mean over the batch: -log(exp(p) / (exp(p) + sum_n exp(n))).
 
     Bengio and Senecal 2008, https://doi.org/10.1109/TNN.2007.912312. Corrections for how the negatives were drawn
@@ -32,31 +45,45 @@ def softmax_loss(positive: Tensor, negative: Tensor, mask: Tensor | None = None)
     """
     if mask is not None:
         negative = negative.masked_fill(mask, float("-inf"))
-    return (torch.logsumexp(torch.cat([positive.unsqueeze(1), negative], dim=1), dim=1) - positive).mean()
+    return mean(
+        torch.logsumexp(torch.cat([positive.unsqueeze(1), negative], dim=1), dim=1) - positive, weight
+    )
 
 
-def bce(positive: Tensor, negative: Tensor) -> Tensor:
+def bce(positive: Tensor, negative: Tensor, weight: Tensor | None = None) -> Tensor:
     """Binary cross-entropy on logits, mean over all pairs: -log sigmoid(p) and -log(1 - sigmoid(n)).
 
     He et al. 2017, https://arxiv.org/abs/1708.05031, eq. 7 (a sum there; the mean over positives and negatives here).
 
     Shapes: positive [batch], negative [batch, num_negatives] -> scalar.
     """
-    return torch.cat([F.softplus(-positive), F.softplus(negative).flatten()]).mean()
+    if weight is None:
+        return torch.cat([F.softplus(-positive), F.softplus(negative).flatten()]).mean()
+    return mean(torch.cat([F.softplus(-positive).unsqueeze(1), F.softplus(negative)], dim=1), weight)
 
 
-def cosine_contrastive(positive: Tensor, negative: Tensor, margin: float, negative_weight: float) -> Tensor:
+def cosine_contrastive(
+    positive: Tensor,
+    negative: Tensor,
+    margin: float,
+    negative_weight: float,
+    weight: Tensor | None = None,
+) -> Tensor:
     """Mean over the batch of (1 - p) + negative_weight * mean_n max(0, n - margin), on cosine scores.
 
     Mao et al. 2021, SimpleX, https://arxiv.org/abs/2109.12613, eq. 1.
 
     Shapes: positive [batch], negative [batch, num_negatives] -> scalar.
     """
-    return (1 - positive + negative_weight * F.relu(negative - margin).mean(dim=1)).mean()
+    return mean(1 - positive + negative_weight * F.relu(negative - margin).mean(dim=1), weight)
 
 
 def bilateral_softmax(
-    positive: Tensor, negative: Tensor, positive_temperature: float, negative_temperature: float
+    positive: Tensor,
+    negative: Tensor,
+    positive_temperature: float,
+    negative_temperature: float,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """BSL: mean over the batch of -p / t1 + (t2 / t1) * log mean_n exp(n / t2), on cosine scores.
 
@@ -67,23 +94,72 @@ def bilateral_softmax(
     Shapes: positive [batch], negative [batch, num_negatives] -> scalar.
     """
     pooled = torch.logsumexp(negative / negative_temperature, dim=1) - math.log(negative.shape[1])
-    return (negative_temperature * pooled - positive).mean() / positive_temperature
+    return mean(negative_temperature * pooled - positive, weight) / positive_temperature
 
 
-def info_nce(first: Tensor, second: Tensor, temperature: float = 0.2) -> Tensor:
+def info_nce(first: Tensor, second: Tensor, temperature: float = 0.2, weight: Tensor | None = None) -> Tensor:
     """Contrast two views of the same rows, mean over rows: -log(exp(s_ii / t) / sum_j exp(s_ij / t)), s cosine.
 
     van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, eq. 4, in the form of SGL
     (https://arxiv.org/abs/2010.10783, eq. 10): negatives are the rows of `second` only. SGL and SimGCL sum over the
-    batch in their papers and average in their code; a weight for the sum is ours times the batch size.
+    batch in their papers and average in their code; a weight for the sum is ours divided by the batch size.
 
-    Shapes: first, second [rows, dim] -> scalar.
+    Shapes: first, second [rows, dim], weight [rows] -> scalar.
     """
     logits = F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).T / temperature
-    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+    return _cross_entropy(logits, weight)
 
 
-def alignment(first: Tensor, second: Tensor) -> Tensor:
+def grace(first: Tensor, second: Tensor, temperature: float = 0.2, weight: Tensor | None = None) -> Tensor:
+    """GRACE's contrast of two views: the mean over rows and both directions of
+    -log(exp(s_ii / t) / (sum_j exp(s_ij / t) + sum_{j != i} exp(s'_ij / t))), s' being cosines inside the own view.
+
+    Zhu et al. 2020, https://arxiv.org/abs/2006.04131, eq. 1 and 2.
+
+    Shapes: first, second [rows, dim], weight [rows] -> scalar.
+    """
+    first, second = F.normalize(first, dim=-1), F.normalize(second, dim=-1)
+    itself = torch.eye(len(first), dtype=torch.bool, device=first.device)
+
+    def one_way(own: Tensor, other: Tensor) -> Tensor:
+        intra = (own @ own.T / temperature).masked_fill(itself, float("-inf"))
+        return _cross_entropy(torch.cat([own @ other.T / temperature, intra], dim=1), weight)
+
+    return (one_way(first, second) + one_way(second, first)) / 2
+
+
+def _cross_entropy(logits: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean over rows of the cross-entropy against the diagonal."""
+    target = torch.arange(len(logits), device=logits.device)
+    if weight is None:
+        return F.cross_entropy(logits, target)
+    return mean(F.cross_entropy(logits, target, reduction="none"), weight)
+
+
+def pop_dcl(
+    positive: Tensor,
+    negative: Tensor,
+    share: Tensor,
+    odds: Tensor,
+    temperature: float,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """PopDCL: softmax on cosines f, positives and negatives corrected by popularity, mean over the batch.
+
+    -log(exp((p - M+) / t) / (exp((p - M+) / t) + sum_j exp((n_j - M-_j) / t))),
+    M+ = sigmoid(share mean_j n_j),  M-_j = odds exp((p - n_j) / t).
+    Liu et al. 2023, https://doi.org/10.1145/3583780.3615009, eq. 1, 5, 6 and 10. `share` and `odds` come with the term.
+
+    Shapes: positive, share, odds [batch], negative [batch, num_negatives] -> scalar.
+    """
+    positive_shift = torch.sigmoid(share * negative.sum(dim=1) / max(negative.shape[1], 1))
+    # exp(80) is within float32; such a negative counts for nothing in any case.
+    gap = ((positive.unsqueeze(1) - negative) / temperature).clamp(max=80)
+    logits = (negative - odds.unsqueeze(1) * gap.exp()) / temperature
+    return softmax_loss((positive - positive_shift) / temperature, logits, weight=weight)
+
+
+def alignment(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean squared distance of matching unit rows: mean ||f - s||^2.
 
     Wang and Isola 2020, https://arxiv.org/abs/2005.10242, section 4.1.2; Wang et al. 2022, DirectAU,
@@ -91,16 +167,19 @@ def alignment(first: Tensor, second: Tensor) -> Tensor:
 
     Shapes: first, second [rows, dim] -> scalar.
     """
-    return (F.normalize(first, dim=-1) - F.normalize(second, dim=-1)).square().sum(dim=1).mean()
+    return mean((F.normalize(first, dim=-1) - F.normalize(second, dim=-1)).square().sum(dim=1), weight)
 
 
 def uniformity(x: Tensor) -> Tensor:
     """Log of the mean Gaussian potential of distinct pairs of unit rows: log mean_{i<j} exp(-2 ||x_i - x_j||^2).
 
-    Wang and Isola 2020, https://arxiv.org/abs/2005.10242, section 4.1.2, with t = 2.
+    Wang and Isola 2020, https://arxiv.org/abs/2005.10242, section 4.1.2, with t = 2. A single row (the rest of an epoch
+    in batches) has no pair and gives 0.
 
-    Shapes: x [rows, dim], rows >= 2 -> scalar.
+    Shapes: x [rows, dim] -> scalar.
     """
+    if len(x) < 2:
+        return x.sum() * 0
     x = F.normalize(x, dim=-1)
     # ||a - b||^2 = 2 - 2 a.b on unit rows; the diagonal contributes exp(0) = 1 each and is taken out again.
     total = torch.exp(4 * (x @ x.T) - 4).sum() - len(x)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,8 @@ class Fusion:
         user_vectors: np.ndarray | None = None,
     ) -> Fusion:
         """Fit every part whose weight is not 0."""
-        self.fitted = {part: self.parts[part].fit(train, item_vectors, user_vectors) for part in self.weights}
+        inputs = (train, item_vectors, user_vectors)
+        self.fitted = {part: _fit(part, self.parts[part], inputs) for part in self.weights}
         return self
 
     def scores(self, user: Tensor) -> Tensor:
@@ -78,6 +81,49 @@ class Fusion:
             total = scores if total is None else total.add_(scores)
         assert total is not None
         return total
+
+
+@contextmanager
+def kept_fits() -> Iterator[None]:
+    """Inside, a fusion takes over the parts of the one before that have the same name, settings and data.
+
+    For a search over weights, where fitting the parts anew for each trial would be most of the work. The last fit of
+    each part is kept in memory until the end of the block.
+    """
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        _kept = None
+
+
+# name of a part -> (what was fitted on what, the fitted part)
+_kept: dict[str, tuple[str, Any]] | None = None
+
+
+def _fit(part: str, model: Any, inputs: tuple[Interactions, np.ndarray | None, np.ndarray | None]) -> Any:
+    if _kept is None:
+        return model.fit(*inputs)
+    train, *vectors = inputs
+    prints = [None if v is None else hashlib.sha256(np.ascontiguousarray(v).data).hexdigest() for v in vectors]
+    identity = json.dumps([_settings(model), train.fingerprint(), *prints])
+    if part in _kept and _kept[part][0] == identity:
+        logger.info("part '%s' is fitted already", part)
+        return _kept[part][1]
+    _kept.pop(part, None)  # before the next fit, so that there is memory for one
+    fitted = model.fit(*inputs)
+    _kept[part] = identity, fitted
+    return fitted
+
+
+def _settings(model: Any) -> Any:
+    """Return what an unfitted baseline was built with, in a form that two builds of one setting share."""
+    if isinstance(model, Mapping):
+        return {name: _settings(value) for name, value in model.items()}
+    if not hasattr(model, "__dict__"):
+        return repr(model)
+    return [type(model).__qualname__, {name: _settings(value) for name, value in vars(model).items()}]
 
 
 def standardise(scores: Tensor) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnnrec import losses
-from gnnrec.errors import check_range
-from gnnrec.objectives.step import Step, rows
+from gnnrec.errors import ConfigError, check_range
+from gnnrec.objectives.step import Step, check_one_width, rows
 from gnnrec.views import Augmentation
 
 
@@ -19,29 +20,41 @@ class Contrast:
     """InfoNCE between two views of the batch's users and of its positive items, summed over the two sides.
 
     Wu et al. 2021, SGL, https://arxiv.org/abs/2010.10783, eq. 10 and 11, with means over the distinct nodes of the
-    batch (as SELFRec's code; the paper sums). With LayerNoise as the only augmentation this is SimGCL's term.
+    batch (as SELFRec's code; the paper sums). With LayerNoise as the only augmentation this is SimGCL's term, with
+    `intra_view` GRACE's (see losses.grace; without its projection head).
 
     Args:
         first, second: augmentations of the two views; `second` defaults to a fresh draw of `first`.
         temperature: divides the cosines.
         max_nodes: contrast at most so many users and so many items, drawn from the batch; the cost is quadratic in
             it. None takes all.
+        intra_view: the other nodes of the own view are negatives, too.
+        degree_power: weigh a node by (train degree)^-degree_power, scaled to a mean of 1 over the nodes contrasted:
+            above 0 the tail gets more of the contrast than its one row in the mean, below 0 less.
     """
 
     first: Sequence[Augmentation]
     second: Sequence[Augmentation] | None = None
     temperature: float = 0.2
     max_nodes: int | None = None
+    intra_view: bool = False
+    degree_power: float = 0.0
 
     def __post_init__(self) -> None:
         check_range("temperature", self.temperature, "Contrast", low=0, low_open=True)
+        check_range("degree_power", self.degree_power, "Contrast")
         if self.max_nodes is not None:
             check_range("max_nodes", self.max_nodes, "Contrast", low=2)
 
     def __call__(self, step: Step) -> Tensor:
         one = step.encode(self.first).final
         two = step.encode(self.first if self.second is None else self.second).final
-        return _contrast_batch(step, one, two, self.temperature, self.max_nodes)
+        loss = losses.grace if self.intra_view else losses.info_nce
+        terms = []
+        for nodes in _batch_nodes(step, self.max_nodes):
+            weight = _degree_weight(step, nodes, self.degree_power) if self.degree_power else None
+            terms.append(loss(rows(one, nodes), rows(two, nodes), self.temperature, weight))
+        return terms[0] + terms[1]
 
 
 @dataclass(frozen=True)
@@ -49,33 +62,62 @@ class CrossLayer:
     """InfoNCE between the final state and one layer of the same (perturbed) view, summed over the two sides.
 
     Yu et al. 2023, XSimGCL, https://arxiv.org/abs/2209.02544, eq. 11: with LayerNoise among the model's
-    augmentations, the ranking and the contrast share one pass.
+    augmentations, the ranking and the contrast share one pass. With `anchor` a layer stands in for the final state:
+    layer=0, anchor=2 contrasts a node with its structural neighbours (Lin et al. 2022, NCL,
+    https://arxiv.org/abs/2202.06200, section 3.2, which adds `item_weight` and takes all users or items for negatives,
+    where here it is those of the batch).
 
     Args:
-        layer: 1-based layer that is contrasted with the final state. temperature: divides the cosines.
+        layer: the layer that is contrasted, 0 being the features. temperature: divides the cosines.
+        anchor: layer in place of the final state; the only choice for an encoder that concatenates its layers (NGCF).
+        item_weight: of the items' side.
     """
 
+    needs_layers: ClassVar[bool] = True
     layer: int = 1
     temperature: float = 0.2
-    needs_layers: bool = True
+    anchor: int | None = None
+    item_weight: float = 1.0
 
     def __post_init__(self) -> None:
         check_range("layer", self.layer, "CrossLayer", low=0)
         check_range("temperature", self.temperature, "CrossLayer", low=0, low_open=True)
+        check_range("item_weight", self.item_weight, "CrossLayer", low=0)
+        if self.anchor is not None:
+            check_range("anchor", self.anchor, "CrossLayer", low=0)
+
+    def check_encoder(self, encoder: nn.Module, dim: int) -> None:
+        """Raise a ConfigError where the encoder has too few layers, or a final state of another width than a layer."""
+        if self.anchor is None:
+            check_one_width(encoder, dim, "CrossLayer")
+        num_layers = getattr(encoder, "num_layers", None)
+        for name in ("layer", "anchor"):
+            layer = getattr(self, name)
+            if layer is not None and num_layers is not None and layer > num_layers:
+                raise ConfigError(
+                    f"'{name}' must be in [0, {num_layers}] in 'CrossLayer', the layers of {type(encoder).__name__} "
+                    f"(got {layer})"
+                )
 
     def __call__(self, step: Step) -> Tensor:
-        return _contrast_batch(step, step.states.final, step.states.layers[self.layer], self.temperature)
+        one = step.states.final if self.anchor is None else step.states.layers[self.anchor]
+        two = step.states.layers[self.layer]
+        users, items = (
+            losses.info_nce(rows(one, nodes), rows(two, nodes), self.temperature)
+            for nodes in _batch_nodes(step)
+        )
+        return users + self.item_weight * items
 
 
-def _contrast_batch(
-    step: Step, one: Tensor, two: Tensor, temperature: float, max_nodes: int | None = None
-) -> Tensor:
-    """InfoNCE of the distinct users of the batch plus InfoNCE of its distinct positive items."""
-    parts = torch.unique(step.user), step.train.item_node(torch.unique(step.positive))
-    if max_nodes is not None:
-        parts = tuple(_draw(part, max_nodes, step.generator) for part in parts)
-    users, items = (losses.info_nce(rows(one, part), rows(two, part), temperature) for part in parts)
-    return users + items
+def _batch_nodes(step: Step, max_nodes: int | None = None) -> list[Tensor]:
+    """Return the rows of the distinct users and of the distinct positive items of the batch, at most max_nodes each."""
+    parts = [torch.unique(step.user), step.train.item_node(torch.unique(step.positive))]
+    return parts if max_nodes is None else [_draw(part, max_nodes, step.generator) for part in parts]
+
+
+def _degree_weight(step: Step, nodes: Tensor, power: float) -> Tensor:
+    weight = step.train.degree[nodes].clamp(min=1) ** -power
+    return weight / weight.mean()
 
 
 def _draw(nodes: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -12,12 +13,21 @@ from gnnrec.objectives.step import Step, rows
 
 @dataclass(frozen=True)
 class L2:
-    """Half the sum of squared layer-0 rows of the batch's users, positives and negatives, over the batch size."""
+    """Half the sum of squared layer-0 rows of the batch's users, positives and negatives, over the batch size.
 
+    Args:
+        negatives: whether the sampled negatives count.
+        all_nodes: take every node once in place of the rows of the batch, as weight decay does (UltraGCN).
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"negative"})
     negatives: bool = True
+    all_nodes: bool = False
 
     def __call__(self, step: Step) -> Tensor:
         x, node = step.view.x, step.train.item_node
+        if self.all_nodes:
+            return losses.l2(x) * (len(x) / len(step.user))
         parts = [rows(x, step.user), rows(x, node(step.positive))]
         if self.negatives:
             parts.append(rows(x, node(step.negative)).flatten(0, 1))

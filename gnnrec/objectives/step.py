@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ class Step:
         train: the unaugmented train graph.
         generator: source of all randomness of the step.
         keep_layers: whether the main states keep their layers.
+        weight: [batch], by which ranking terms multiply the loss of each pair; None weighs all alike.
     """
 
     user: Tensor
@@ -36,6 +38,7 @@ class Step:
     train: BipartiteGraph
     generator: torch.Generator
     keep_layers: bool = False
+    weight: Tensor | None = None
 
     @cached_property
     def states(self) -> States:
@@ -52,16 +55,63 @@ class Step:
         """Final item rows of the batch: [batch, dim]."""
         return self.item_emb(self.positive)
 
+    @cached_property
+    def negative_emb(self) -> Tensor:
+        """Final item rows of the sampled negatives: [batch, num_negatives, dim]."""
+        return self.item_emb(self.negative)
+
     def item_emb(self, item: Tensor) -> Tensor:
         """Final rows of some items: [*item.shape, dim]."""
         return rows(self.states.final, self.train.item_node(item))
 
+    def changed(self, **fields: Tensor) -> Step:
+        """Return the same step with other `weight`, `negative` or `negative_emb`; what was encoded stays encoded."""
+        step = copy.copy(self)
+        if "negative" in fields:
+            vars(step).pop("negative_emb", None)
+        vars(step).update(fields)
+        return step
+
     def encode(self, augmentations: Sequence[Augmentation], keep_layers: bool = False) -> States:
-        """Encode the main view under further augmentations."""
+        """Encode the main view under further augmentations; without any, these are the main states."""
+        if not augmentations and (self.keep_layers or not keep_layers):
+            return self.states
         return self.encoder(augment(self.view, augmentations, self.generator), keep_layers=keep_layers)
 
 
 Term = Callable[[Step], Tensor]
+
+
+def parts(term: Term) -> list[Term]:
+    """Return a term and, where it is wrapped around another one as its `term`, all inside it."""
+    inner = getattr(term, "term", None)
+    return [term] if inner is None else [term, *parts(inner)]
+
+
+def check_reads(term: Term, field: str, where: str) -> None:
+    """Raise a ConfigError unless a term that is wrapped says, in its `reads`, that it reads a field of the step."""
+    if not any(field in getattr(part, "reads", ()) for part in parts(term)):
+        name = type(term).__name__
+        raise ConfigError(
+            f"'term' must be one that reads 'step.{field}' in '{where}' (got {name}, which does not)"
+        )
+
+
+def check_encoder(term: Term, encoder: nn.Module, dim: int) -> None:
+    """Raise a ConfigError where a term, or one inside it, cannot work on what an encoder returns."""
+    for part in parts(term):
+        if hasattr(part, "check_encoder"):
+            part.check_encoder(encoder, dim)  # type: ignore[attr-defined]
+
+
+def check_one_width(encoder: nn.Module, dim: int, where: str) -> None:
+    """Raise a ConfigError for an encoder whose final state is not as wide as its layers (NGCF concatenates them)."""
+    out_dim = getattr(encoder, "out_dim", dim)
+    if out_dim != dim:
+        raise ConfigError(
+            f"'{where}' needs an encoder whose final state is as wide as its layers, such as LightGCN "
+            f"(got {type(encoder).__name__}: {out_dim} and {dim})"
+        )
 
 
 def rows(x: Tensor, index: Tensor) -> Tensor:
@@ -93,7 +143,19 @@ class Objective:
         if not any(t.weight > 0 for t in terms.values()):
             raise ConfigError(f"'objective' must have a term of weight above 0 (got {', '.join(terms)} at 0)")
         self.terms = dict(terms)
-        self.keep_layers = any(getattr(t.term, "needs_layers", False) for t in self.terms.values())
+        self.keep_layers = any(
+            getattr(part, "needs_layers", False)
+            for term in self.terms.values()
+            if term.weight > 0
+            for part in parts(term.term)
+        )
+
+    def begin_epoch(self, epoch: int, view: Callable[[], View], generator: torch.Generator) -> None:
+        """Let terms with a method of this name prepare an epoch (from 1); `view` returns the unaugmented view."""
+        for term in self.terms.values():
+            for part in parts(term.term) if term.weight > 0 else ():
+                if hasattr(part, "begin_epoch"):
+                    part.begin_epoch(epoch, view, generator)  # type: ignore[attr-defined]
 
     def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         values = {n: t.weight * t.term(step) for n, t in self.terms.items() if t.weight > 0}

@@ -156,6 +156,7 @@ def _train_epoch(
     model.train()
     # Layers with their own dropout draw from torch's global generator: give them a stream of this epoch.
     torch.manual_seed(derive_seed(generator.initial_seed(), "layers"))
+    objective.begin_epoch(epoch, model.view, generator)
     sums: dict[str, Tensor] = {}
     for number, (user, positive) in enumerate(pairs.epoch(generator)):
         lr = _learning_rate(config, epoch - 1 + number / len(pairs))

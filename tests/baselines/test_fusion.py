@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gnnrec.baselines import EASE, GFCF, ContentKNN, Embeddings, Fusion, ItemKNN, Popularity
 from gnnrec.baselines import fusion as module
-from gnnrec.baselines.fusion import standardise
+from gnnrec.baselines.fusion import kept_fits, standardise
 from gnnrec.config import RunConfig
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.native import write_native
@@ -93,6 +93,46 @@ def test_standardise_leaves_its_input_and_knows_small_spreads() -> None:
     assert torch.equal(scores, kept)
     torch.testing.assert_close(result[0], torch.tensor([-1.2247449, 0.0, 1.2247449]))
     assert not result[1:].any()
+
+
+def test_fits_are_kept_inside_their_block_alone(
+    history: Interactions, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[tuple[float, int, bool]] = []
+    fit = EASE.fit
+
+    def counted(self: EASE, train: Interactions, item_vectors: Any = None, user_vectors: Any = None) -> EASE:
+        fits.append((self.l2, len(train), item_vectors is None))
+        return fit(self, train)
+
+    monkeypatch.setattr(EASE, "fit", counted)
+
+    def scores(l2: float, weight: float, train: Interactions, given: Any = None) -> Tensor:
+        parts = {"ease": EASE(l2), "gfcf": GFCF(3)}
+        return Fusion(parts, {"ease": weight, "gfcf": 1.0}).fit(train, given).scores(USERS)
+
+    less = history.select(slice(0, len(history) - 9))
+    asked: list[tuple[Any, ...]] = [
+        (5.0, 1.0, history),
+        (5.0, 0.5, history),  # kept
+        (6.0, 0.5, history),
+        (6.0, 0.5, less),
+        (6.0, 0.5, less, vectors),
+        (6.0, 0.7, less, vectors.copy()),  # kept
+        (6.0, 0.7, less, vectors + 1),
+    ]
+    plain = [scores(*arguments) for arguments in asked]
+    assert len(fits) == 7
+    fits.clear()
+    with kept_fits():
+        kept = [scores(*arguments) for arguments in asked]
+    num = len(history)
+    assert fits == [
+        (5.0, num, True), (6.0, num, True), (6.0, num - 9, True), (6.0, num - 9, False), (6.0, num - 9, False)
+    ]  # fmt: skip
+    assert all(torch.equal(one, two) for one, two in zip(plain, kept))
+    scores(6.0, 0.7, less, vectors + 1)
+    assert len(fits) == 6
 
 
 def test_vectors_reach_the_parts(history: Interactions, vectors: np.ndarray) -> None:

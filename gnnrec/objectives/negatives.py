@@ -1,0 +1,117 @@
+"""Terms around a ranking term that give it other negatives: by popularity, the hardest of a pool, or mixed ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gnnrec.errors import check_range
+from gnnrec.graph import BipartiteGraph
+from gnnrec.objectives.sampling import NegativeSampler
+from gnnrec.objectives.step import Step, Term, check_one_width, check_reads, rows
+
+
+@dataclass
+class _Sampler:
+    """A sampler with an exponent, made for the first graph it is asked for and for each new one."""
+
+    power: float
+    kept: tuple[BipartiteGraph, NegativeSampler] | None = None
+
+    def __call__(self, step: Step, num_negatives: int) -> Tensor:
+        if self.kept is None or self.kept[0] is not step.train:
+            self.kept = step.train, NegativeSampler(step.train, self.power)
+        return self.kept[1].sample(step.user, num_negatives, step.generator)
+
+
+@dataclass
+class Negatives:
+    """A ranking term on negatives of its own: P(i | u) in proportion to count_i^power, or the hardest of a pool.
+
+    With `pool` above 1 each negative is the highest scored of so many draws: dynamic negative sampling (Zhang et al.
+    2013, https://doi.org/10.1145/2484028.2484126, algorithm 1, there with one negative a pair).
+
+    Args:
+        term: any term on the sampled negatives (BPR, BCE, CosineContrastive, BilateralSoftmax, L2).
+        num_negatives: per pair.
+        power: 0 is uniform (see NegativeSampler).
+        pool: draws per negative.
+        cosine: the pool is ranked by cosine rather than dot product, as for a term on cosines.
+    """
+
+    term: Term
+    num_negatives: int = 1
+    power: float = 0.0
+    pool: int = 1
+    cosine: bool = False
+
+    def __post_init__(self) -> None:
+        check_reads(self.term, "negative", "Negatives")
+        check_range("num_negatives", self.num_negatives, "Negatives", low=1)
+        check_range("power", self.power, "Negatives", low=0)
+        check_range("pool", self.pool, "Negatives", low=1)
+        self._sampler = _Sampler(self.power)
+
+    def __call__(self, step: Step) -> Tensor:
+        negative = self._sampler(step, self.num_negatives * self.pool)
+        if self.pool > 1:
+            negative = self._hardest(step, negative)
+        return self.term(step.changed(negative=negative))
+
+    @torch.no_grad()
+    def _hardest(self, step: Step, negative: Tensor) -> Tensor:
+        emb = step.item_emb(negative)
+        if self.cosine:
+            emb = F.normalize(emb, dim=-1)
+        scores = torch.einsum("bd,bnd->bn", step.user_emb, emb).unflatten(1, (self.num_negatives, self.pool))
+        pools = negative.unflatten(1, (self.num_negatives, self.pool))
+        return pools.gather(2, scores.argmax(dim=2, keepdim=True)).squeeze(2)
+
+
+@dataclass
+class MixedNegatives:
+    """A ranking term on one synthetic negative a pair: the hardest of a pool, mixed with the positive layer by layer.
+
+    For layer l and candidate n: m_n = a e_i^l + (1 - a) e_n^l with a ~ U(0, 1) per pair and layer; the candidate of
+    largest e_u . m_n is taken, and the negative is the mean over l. Huang et al. 2021, MixGCF,
+    https://doi.org/10.1145/3447548.3467408, section 3; as in the authors' code, e_u is the final state of the user and
+    gradients reach the positive through the mixture. The mean over layers is how LightGCN pools by default.
+
+    Args:
+        term: as for Negatives; it reads the mixture as its only negative.
+        num_negatives: candidates per pair. power: as for Negatives.
+    """
+
+    term: Term
+    num_negatives: int = 16
+    power: float = 0.0
+    needs_layers: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_reads(self.term, "negative", "MixedNegatives")
+        check_range("num_negatives", self.num_negatives, "MixedNegatives", low=1)
+        check_range("power", self.power, "MixedNegatives", low=0)
+        self._sampler = _Sampler(self.power)
+
+    def check_encoder(self, encoder: nn.Module, dim: int) -> None:
+        """Raise a ConfigError for an encoder whose final state is wider than its layers."""
+        check_one_width(encoder, dim, "MixedNegatives")
+
+    def __call__(self, step: Step) -> Tensor:
+        negative = self._sampler(step, self.num_negatives)
+        hardest = [self._mix(step, layer, negative) for layer in step.states.layers]
+        mixed = torch.stack(hardest).mean(dim=0).unsqueeze(1)
+        return self.term(step.changed(negative_emb=mixed))
+
+    def _mix(self, step: Step, layer: Tensor, negative: Tensor) -> Tensor:
+        """Return the mixture of one layer: [batch, dim]."""
+        node, generator = step.train.item_node, step.generator
+        share = torch.rand(len(negative), 1, 1, generator=generator, device=generator.device).to(layer.device)
+        positive = rows(layer, node(step.positive)).unsqueeze(1)
+        mixed = share * positive + (1 - share) * rows(layer, node(negative))
+        best = torch.einsum("bd,bnd->bn", step.user_emb, mixed).argmax(dim=1)
+        return mixed.gather(1, best.view(-1, 1, 1).expand(-1, 1, mixed.shape[2])).squeeze(1)

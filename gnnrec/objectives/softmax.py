@@ -1,0 +1,160 @@
+"""The softmax of a positive against negatives that the whole batch shares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gnnrec import losses
+from gnnrec.errors import check_choice, check_range
+from gnnrec.graph import BipartiteGraph
+from gnnrec.objectives.step import Step
+
+NEGATIVES = ("all", "uniform", "popularity", "in_batch", "mixed")
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Softmax of the positive against negatives shared by the batch (see losses.softmax_loss).
+
+    logit(u, i) = s(u, i) / temperature + adjustment * log popularity(i) - log q(i), where q(i) is how often i is
+    expected among the negatives: the logQ correction (Bengio and Senecal 2008; Yi et al. 2019,
+    https://doi.org/10.1145/3298689.3346996, eq. 3), always applied, so that every choice of negatives estimates the
+    same full softmax. `adjustment` leaves that share of log popularity out of the learned scores (logit
+    adjustment, Menon et al. 2021, https://arxiv.org/abs/2007.07314, eq. 10, with the sign of training): 0 models
+    p(i | u); 1 is what uncorrected in-batch negatives learn in effect, and punishes popular items.
+
+    Args:
+        temperature: divides the scores.
+        negatives: `all` items seen in training (the full softmax); `uniform` draws without replacement; `popularity`:
+            draws with replacement, with probability in proportion to popularity^power; the positives of the batch
+            (`in_batch`); or these and uniform draws together (`mixed`; Yang et al. 2020,
+            https://doi.org/10.1145/3366424.3386195, here with q the expectation over both sources, so that an item
+            counts alike whichever drew it).
+        num_negatives: how many draws, those of the batch not counted.
+        power: of `popularity` (Mikolov et al. 2013, https://arxiv.org/abs/1310.4546, section 2.2: 0.75).
+        cosine: scores are cosines rather than dot products.
+        adjustment: see above.
+        mask_positives: leave the user's other train items out of the negatives.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"weight"})
+    temperature: float = 1.0
+    negatives: str = "uniform"
+    num_negatives: int = 1024
+    cosine: bool = False
+    adjustment: float = 0.0
+    mask_positives: bool = True
+    power: float = 0.75
+
+    def __post_init__(self) -> None:
+        check_range("temperature", self.temperature, "Softmax", low=0, low_open=True)
+        check_choice("negatives", self.negatives, NEGATIVES, "Softmax")
+        check_range("num_negatives", self.num_negatives, "Softmax", low=1)
+        check_range("adjustment", self.adjustment, "Softmax", low=0, high=1)
+        check_range("power", self.power, "Softmax", low=0)
+
+    def __call__(self, step: Step) -> Tensor:
+        _, counts = step.train.split(step.train.degree)
+        log_popularity = (counts / counts.sum()).log()
+        candidates, log_expected = self._draw(step, counts, log_popularity)
+        user_emb, positive_emb, candidate_emb = step.user_emb, step.positive_emb, step.item_emb(candidates)
+        if self.cosine:
+            user_emb, positive_emb = F.normalize(user_emb, dim=-1), F.normalize(positive_emb, dim=-1)
+            candidate_emb = F.normalize(candidate_emb, dim=-1)
+        user_emb = user_emb / self.temperature
+        positive = (user_emb * positive_emb).sum(-1) + self.adjustment * log_popularity[step.positive]
+        shift = self.adjustment * log_popularity[candidates] - log_expected
+        mask = known_pairs(step.train, step.user, step.positive, candidates, self.mask_positives)
+        return losses.softmax_loss(positive, torch.addmm(shift, user_emb, candidate_emb.T), mask, step.weight)
+
+    def _draw(self, step: Step, counts: Tensor, log_popularity: Tensor) -> tuple[Tensor, Tensor]:
+        """Return distinct candidates and the log of how often each is expected, per time that it was drawn."""
+        device, generator, num = counts.device, step.generator, self.num_negatives
+        if self.negatives == "in_batch":
+            candidates, drawn = torch.unique(step.positive, return_counts=True)
+            return candidates, log_popularity[candidates] + math.log(len(step.positive)) - drawn.log()
+        # An item without train interactions is never a negative: it would be learned as one.
+        seen = torch.nonzero(counts > 0).squeeze(1)
+        if self.negatives == "popularity":
+            share = counts[seen].double() ** self.power
+            share = share / share.sum()
+            drawn = torch.multinomial(share.to(generator.device), num, replacement=True, generator=generator)
+            place, times = torch.unique(drawn.to(device), return_counts=True)
+            return seen[place], (share[place] * num / times).log().float()
+        if self.negatives == "all" or (self.negatives == "uniform" and num >= len(seen)):
+            return seen, torch.zeros(len(seen), device=device)
+        order = torch.randperm(len(seen), generator=generator, device=generator.device)
+        candidates, share = seen[order[:num].to(device)], min(num / len(seen), 1.0)
+        if self.negatives == "uniform":
+            return candidates, torch.full((len(candidates),), math.log(share), device=device)
+        times = torch.bincount(step.positive, minlength=len(counts))
+        times[candidates] += 1
+        candidates = torch.nonzero(times).squeeze(1)
+        expected = share + len(step.positive) * log_popularity[candidates].exp()
+        return candidates, (expected / times[candidates]).log()
+
+
+def known_pairs(
+    train: BipartiteGraph, user: Tensor, positive: Tensor, candidates: Tensor, all_positives: bool
+) -> Tensor:
+    """Mark the (user, candidate) pairs that are no negatives: the row's own positive, or all train items.
+
+    Shapes: user, positive [batch], candidates [n] (distinct) -> bool [batch, n].
+    """
+    mask = torch.zeros(len(user), len(candidates), dtype=torch.bool, device=user.device)
+    slot = torch.full((train.num_items,), -1, device=user.device)
+    slot[candidates] = torch.arange(len(candidates), device=user.device)
+    row, item = torch.arange(len(user), device=user.device), positive
+    if all_positives:
+        start, length = train.user_range(user)
+        row = torch.repeat_interleave(row, length)
+        within = torch.arange(len(row), device=user.device) - torch.repeat_interleave(
+            length.cumsum(0) - length, length
+        )
+        item = train.structure.item[torch.repeat_interleave(start, length) + within].long()
+    column = slot[item]
+    mask[row[column >= 0], column[column >= 0]] = True
+    return mask
+
+
+@dataclass(frozen=True)
+class PopDCL:
+    """PopDCL on cosine scores against the other positives of the batch (see losses.pop_dcl).
+
+    With train counts c and N train pairs, for a pair (u, i): share = c_i / sum of c over the items of u, a guess of how
+    likely the pair came about by popularity alone, and odds = w / (1 - w), w = (sum of c over the items of u) / N, of
+    a false negative. Liu et al. 2023, https://doi.org/10.1145/3583780.3615009, eq. 3 and 8. It differs from
+    Softmax.adjustment, which shifts logits by the popularity of the item alone. As in the paper the other rows of
+    the batch are the negatives, whatever they hold, without the logQ correction. Deviations: the authors' code also
+    clamps negative cosines at 0 before correcting them; w is kept at or below 0.999.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"weight"})
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_range("temperature", self.temperature, "PopDCL", low=0, low_open=True)
+
+    def __call__(self, step: Step) -> Tensor:
+        _, counts = step.train.split(step.train.degree)
+        structure = step.train.structure
+        touched = torch.bincount(
+            structure.user.long(),
+            weights=counts[structure.item.long()].double(),
+            minlength=step.train.num_users,
+        )[step.user]
+        rate = (touched / counts.sum()).clamp(max=0.999)
+        share, odds = counts[step.positive] / touched, rate / (1 - rate)
+        user, item = F.normalize(step.user_emb, dim=-1), F.normalize(step.positive_emb, dim=-1)
+        scores, size = user @ item.T, len(user)
+        others = ~torch.eye(size, dtype=torch.bool, device=scores.device)
+        negative = scores[others].view(size, size - 1)
+        return losses.pop_dcl(
+            scores.diagonal(), negative, share.float(), odds.float(), self.temperature, step.weight
+        )
