@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gnnrec.products import log_sum_exp
+
 
 def mean(loss: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean of all entries, the rows multiplied by `weight` first: loss [batch, ...], weight [batch] -> scalar."""
@@ -32,22 +34,16 @@ def bpr(positive: Tensor, negative: Tensor, weight: Tensor | None = None) -> Ten
     return mean(F.softplus(negative - positive), weight)
 
 
-def softmax_loss(
-    positive: Tensor, negative: Tensor, mask: Tensor | None = None, weight: Tensor | None = None
-) -> Tensor:
-    """Sampled softmax, mean over the batch: -log(exp(p) / (exp(p) + sum_n exp(n))).
+def softmax_loss(positive: Tensor, negatives: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Sampled softmax, mean over the batch: -log(exp(p) / (exp(p) + sum_n exp(n))) = softplus(log sum_n exp(n) - p).
 
     Bengio and Senecal 2008, https://doi.org/10.1109/TNN.2007.912312. Corrections for how the negatives were drawn
     (subtract log of the expected count) and the temperature are applied to the logits by the caller.
-    `mask` marks negatives that do not count (for example, known positives of the user).
 
-    Shapes: positive [batch], negative [batch, num_negatives], mask likewise, bool -> scalar.
+    Shapes: positive [batch], negatives [batch], the log-sum-exp of each row's negative logits (see
+    products.log_sum_exp; -inf for a row without any) -> scalar.
     """
-    if mask is not None:
-        negative = negative.masked_fill(mask, float("-inf"))
-    return mean(
-        torch.logsumexp(torch.cat([positive.unsqueeze(1), negative], dim=1), dim=1) - positive, weight
-    )
+    return mean(F.softplus(negatives - positive), weight)
 
 
 def bce(positive: Tensor, negative: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -106,8 +102,8 @@ def info_nce(first: Tensor, second: Tensor, temperature: float = 0.2, weight: Te
 
     Shapes: first, second [rows, dim], weight [rows] -> scalar.
     """
-    logits = F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).T / temperature
-    return _cross_entropy(logits, weight)
+    first, second = F.normalize(first, dim=-1) / temperature, F.normalize(second, dim=-1)
+    return mean(log_sum_exp(first, second) - (first * second).sum(dim=-1), weight)
 
 
 def grace(first: Tensor, second: Tensor, temperature: float = 0.2, weight: Tensor | None = None) -> Tensor:
@@ -119,21 +115,15 @@ def grace(first: Tensor, second: Tensor, temperature: float = 0.2, weight: Tenso
     Shapes: first, second [rows, dim], weight [rows] -> scalar.
     """
     first, second = F.normalize(first, dim=-1), F.normalize(second, dim=-1)
-    itself = torch.eye(len(first), dtype=torch.bool, device=first.device)
+    itself = torch.arange(len(first), device=first.device)
 
     def one_way(own: Tensor, other: Tensor) -> Tensor:
-        intra = (own @ own.T / temperature).masked_fill(itself, float("-inf"))
-        return _cross_entropy(torch.cat([own @ other.T / temperature, intra], dim=1), weight)
+        scaled = own / temperature
+        inside = log_sum_exp(scaled, own, left_out=(itself, itself))
+        total = torch.logaddexp(log_sum_exp(scaled, other), inside)
+        return mean(total - (scaled * other).sum(dim=-1), weight)
 
     return (one_way(first, second) + one_way(second, first)) / 2
-
-
-def _cross_entropy(logits: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean over rows of the cross-entropy against the diagonal."""
-    target = torch.arange(len(logits), device=logits.device)
-    if weight is None:
-        return F.cross_entropy(logits, target)
-    return mean(F.cross_entropy(logits, target, reduction="none"), weight)
 
 
 def pop_dcl(
@@ -156,7 +146,7 @@ def pop_dcl(
     # exp(80) is within float32; such a negative counts for nothing in any case.
     gap = ((positive.unsqueeze(1) - negative) / temperature).clamp(max=80)
     logits = (negative - odds.unsqueeze(1) * gap.exp()) / temperature
-    return softmax_loss((positive - positive_shift) / temperature, logits, weight=weight)
+    return softmax_loss((positive - positive_shift) / temperature, logits.logsumexp(dim=1), weight)
 
 
 def alignment(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from gnnrec import losses
 from gnnrec.errors import check_choice, check_range
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.step import Step
+from gnnrec.products import log_sum_exp
 
 NEGATIVES = ("all", "uniform", "popularity", "in_batch", "mixed")
 
@@ -70,8 +71,10 @@ class Softmax:
         user_emb = user_emb / self.temperature
         positive = (user_emb * positive_emb).sum(-1) + self.adjustment * log_popularity[step.positive]
         shift = self.adjustment * log_popularity[candidates] - log_expected
-        mask = known_pairs(step.train, step.user, step.positive, candidates, self.mask_positives)
-        return losses.softmax_loss(positive, torch.addmm(shift, user_emb, candidate_emb.T), mask, step.weight)
+        left_out = known_pairs(step.train, step.user, step.positive, candidates, self.mask_positives)
+        return losses.softmax_loss(
+            positive, log_sum_exp(user_emb, candidate_emb, shift, left_out), step.weight
+        )
 
     def _draw(self, step: Step, counts: Tensor, log_popularity: Tensor) -> tuple[Tensor, Tensor]:
         """Return distinct candidates and the log of how often each is expected, per time that it was drawn."""
@@ -102,25 +105,21 @@ class Softmax:
 
 def known_pairs(
     train: BipartiteGraph, user: Tensor, positive: Tensor, candidates: Tensor, all_positives: bool
-) -> Tensor:
-    """Mark the (user, candidate) pairs that are no negatives: the row's own positive, or all train items.
+) -> tuple[Tensor, Tensor]:
+    """Return the (row, candidate) pairs that are no negatives: the row's own positive, or all train items.
 
-    Shapes: user, positive [batch], candidates [n] (distinct) -> bool [batch, n].
+    Shapes: user, positive [batch], candidates [n] (distinct) -> places in the batch, ascending, and in candidates.
     """
-    mask = torch.zeros(len(user), len(candidates), dtype=torch.bool, device=user.device)
     slot = torch.full((train.num_items,), -1, device=user.device)
     slot[candidates] = torch.arange(len(candidates), device=user.device)
     row, item = torch.arange(len(user), device=user.device), positive
     if all_positives:
         start, length = train.user_range(user)
         row = torch.repeat_interleave(row, length)
-        within = torch.arange(len(row), device=user.device) - torch.repeat_interleave(
-            length.cumsum(0) - length, length
-        )
-        item = train.structure.item[torch.repeat_interleave(start, length) + within].long()
+        first = torch.repeat_interleave(start - (length.cumsum(0) - length), length)
+        item = train.structure.item[first + torch.arange(len(row), device=user.device)].long()
     column = slot[item]
-    mask[row[column >= 0], column[column >= 0]] = True
-    return mask
+    return row[column >= 0], column[column >= 0]
 
 
 @dataclass(frozen=True)
