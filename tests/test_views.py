@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,7 @@ from gnnrec.views import (
     DegreeEdgeDropout,
     EdgeDropout,
     FeatureMasking,
+    ImportanceMasking,
     LayerNoise,
     NodeDropout,
     RandomWalk,
@@ -34,6 +36,8 @@ ALL = [
     LayerNoise(0.1),
     RandomWalk(0.3),
     DegreeEdgeDropout(0.3),
+    DegreeEdgeDropout(0.3, drop="tail", ends="both"),
+    ImportanceMasking(0.3),
 ]
 
 
@@ -87,6 +91,8 @@ def test_the_view_it_is_given_stays_as_it_was(augmentation: Augmentation) -> Non
         FeatureMasking(0.0, rescale=True),
         RandomWalk(0.0),
         DegreeEdgeDropout(0.0),
+        DegreeEdgeDropout(0.0, drop="tail"),
+        ImportanceMasking(0.0),
     ],
     ids=str,
 )
@@ -188,6 +194,58 @@ def test_degree_aware_dropout_spares_the_edges_of_rare_items() -> None:
     assert float(dropped.mean()) == pytest.approx(float(expected.mean()), abs=0.01)
 
 
+def gca_probability(scores: list[float], p: float, p_max: float) -> list[float]:
+    """Equations 5 and 7 of GCA, with s = log w: min((s_max - s) / (s_max - mean s) p, p_max)."""
+    mean = sum(scores) / len(scores)
+    return [min((max(scores) - s) / (max(scores) - mean) * p, p_max) for s in scores]
+
+
+def test_dropping_the_tail_is_gcas_equation() -> None:
+    graph = make_view(700).graph
+    user, item = graph.structure.user.tolist(), graph.structure.item.tolist()
+    degree = {(side, n): ends.count(n) for side, ends in (("u", user), ("i", item)) for n in set(ends)}
+    both = [math.log((degree["u", u] + degree["i", i]) / 2) for u, i in zip(user, item)]
+    found = DegreeEdgeDropout(0.3, 0.6, "tail", "both").probability(graph)
+    torch.testing.assert_close(found, torch.tensor(gca_probability(both, 0.3, 0.6)))
+    one = [math.log(degree["i", i]) for i in item]
+    found = DegreeEdgeDropout(0.3, 0.6, "tail", "item").probability(graph)
+    torch.testing.assert_close(found, torch.tensor(gca_probability(one, 0.3, 0.6)))
+    # dropping the head is the same with the sign of the score changed
+    found = DegreeEdgeDropout(0.3, 0.6, "head", "item").probability(graph)
+    torch.testing.assert_close(found, torch.tensor(gca_probability([-s for s in one], 0.3, 0.6)))
+
+
+def test_equal_degrees_are_dropped_at_rate_p() -> None:
+    user, item = torch.arange(20), torch.arange(20)
+    graph = BipartiteGraph.from_edges(user, item, 20, 20)
+    for drop in ("head", "tail"):
+        assert torch.equal(DegreeEdgeDropout(0.3, drop=drop).probability(graph), torch.full((20,), 0.3))
+
+
+def test_importance_masking_is_gcas_equation() -> None:
+    view = make_view(700)
+    x = view.x * torch.linspace(0.1, 3, DIM)
+    scores = [
+        math.log(sum(abs(v) * d for v, d in zip(column, view.graph.degree.tolist())))
+        for column in x.T.tolist()
+    ]
+    masking = ImportanceMasking(0.4, 0.6)
+    expected = torch.tensor(gca_probability(scores, 0.4, 0.6))
+    torch.testing.assert_close(masking.probability(View(x, view.graph)), expected, rtol=1e-4, atol=1e-5)
+    generator = seeded()
+    zero = torch.stack([masking(View(x, view.graph), generator).x == 0 for _ in range(500)])
+    assert bool((zero.all(1) == zero.any(1)).all())  # whole columns
+    torch.testing.assert_close(zero[:, 0].float().mean(0), expected, atol=0.1, rtol=0)
+
+
+def test_importance_masking_lets_no_gradient_through_the_importance() -> None:
+    view = make_view()
+    x = view.x.clone().requires_grad_()
+    masked = ImportanceMasking(0.4)(View(x, view.graph), seeded()).x
+    (gradient,) = torch.autograd.grad(masked.sum(), x)
+    assert torch.equal(gradient, (masked != 0).float())
+
+
 def test_feature_masking_masks_what_its_mode_says() -> None:
     view = make_view()
     rates = {}
@@ -265,6 +323,9 @@ def test_graph_at_takes_the_graph_of_the_layer() -> None:
         (lambda: FeatureMasking(float("nan")), "'p' must be in"),
         (lambda: RandomWalk(0.1, num_layers=0), "'num_layers' must be in"),
         (lambda: DegreeEdgeDropout(0.1, p_max=1.0), "'p_max' must be in"),
+        (lambda: DegreeEdgeDropout(0.1, drop="heads"), "did you mean 'head'"),
+        (lambda: DegreeEdgeDropout(0.1, ends="items"), "did you mean 'item'"),
+        (lambda: ImportanceMasking(1.0), "'p' must be in"),
         (lambda: LayerNoise(-1), "'magnitude' must be in"),
     ],
 )
