@@ -34,6 +34,7 @@ class GAT(nn.Module):
         self.linear = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in range(num_layers))
         shape = (num_layers, 2, num_heads, dim // num_heads)
         self.attention = nn.Parameter(torch.randn(shape) * (dim // num_heads) ** -0.5)
+        self.num_layers = num_layers
         self.out_dim = dim
 
     def forward(self, view: View, keep_layers: bool = False) -> States:

@@ -28,6 +28,7 @@ class NGCF(nn.Module):
         self.sum = nn.ModuleList(nn.Linear(dim, dim) for _ in range(num_layers))
         self.product = nn.ModuleList(nn.Linear(dim, dim) for _ in range(num_layers))
         self.dropout = dropout
+        self.num_layers = num_layers
         self.out_dim = dim * (num_layers + 1)
 
     def forward(self, view: View, keep_layers: bool = False) -> States:

@@ -58,18 +58,19 @@ class Negatives:
 
     def __call__(self, step: Step) -> Tensor:
         negative = self._sampler(step, self.num_negatives * self.pool)
-        if self.pool > 1:
-            negative = self._hardest(step, negative)
-        return self.term(step.changed(negative=negative))
+        if self.pool == 1:
+            return self.term(step.changed(negative=negative))
+        return self.term(step.changed(**self._hardest(step, negative)))
 
-    @torch.no_grad()
-    def _hardest(self, step: Step, negative: Tensor) -> Tensor:
+    def _hardest(self, step: Step, negative: Tensor) -> dict[str, Tensor]:
+        """Return the highest scored of each pool and its final rows."""
         emb = step.item_emb(negative)
-        if self.cosine:
-            emb = F.normalize(emb, dim=-1)
-        scores = torch.einsum("bd,bnd->bn", step.user_emb, emb).unflatten(1, (self.num_negatives, self.pool))
-        pools = negative.unflatten(1, (self.num_negatives, self.pool))
-        return pools.gather(2, scores.argmax(dim=2, keepdim=True)).squeeze(2)
+        ranked = F.normalize(emb.detach(), dim=-1) if self.cosine else emb.detach()
+        scores = torch.einsum("bd,bnd->bn", step.user_emb.detach(), ranked)
+        best = scores.unflatten(1, (self.num_negatives, self.pool)).argmax(dim=2)
+        best = best + torch.arange(self.num_negatives, device=best.device) * self.pool
+        chosen = emb.gather(1, best.unsqueeze(2).expand(-1, -1, emb.shape[2]))
+        return {"negative": negative.gather(1, best), "negative_emb": chosen}
 
 
 @dataclass
@@ -103,7 +104,9 @@ class MixedNegatives:
 
     def __call__(self, step: Step) -> Tensor:
         negative = self._sampler(step, self.num_negatives)
-        hardest = [self._mix(step, layer, negative) for layer in step.states.layers]
+        hardest = [
+            self._mix(step, layer, negative) for layer in step.states.layers
+        ]  # all rows, then the batch's
         mixed = torch.stack(hardest).mean(dim=0).unsqueeze(1)
         return self.term(step.changed(negative_emb=mixed))
 
