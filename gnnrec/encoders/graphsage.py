@@ -59,6 +59,7 @@ class GraphSAGE(nn.Module):
         self.residual = residual
         self.normalize = normalize
         self.dropout = dropout
+        self.num_layers = num_layers
         self.out_dim = dim
 
     def forward(self, view: View, keep_layers: bool = False) -> States:

@@ -54,6 +54,7 @@ class PinSage(nn.Module):
         self.combine = nn.ModuleList(nn.Linear(2 * dim, dim) for _ in range(num_layers))
         self.output = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim, bias=False))
         self.dropout = dropout
+        self.num_layers = num_layers
         self.out_dim = dim
 
     def forward(self, view: View, keep_layers: bool = False) -> States:
