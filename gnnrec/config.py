@@ -8,7 +8,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gnnrec.errors import ConfigError, check_choice, check_range, suggest
 from gnnrec.evaluation.metrics import ALL_METRICS, METRICS
 from gnnrec.features import InitConfig
 from gnnrec.files import sha256_file
+from gnnrec.objectives import check_encoder
 from gnnrec.text import TextConfig
 from gnnrec.tracking import TrackingConfig
 from gnnrec.training import TrainConfig
@@ -48,7 +49,8 @@ class ModelConfig:
     Args:
         name: label of tables and dashboards.
         baseline: class path and arguments of a class with fit(train, item_vectors, user_vectors).
-        needs_text: whether the baseline is given text vectors.
+        needs_text: whether a baseline, or encoders and augmentations (as `View.item_text`), are given the text
+            vectors of the items, whatever the init mode.
         encoder: class path and arguments of a function of a View; `dim` is filled in from init.dim.
         objective: name -> {weight, term: class path and arguments}.
         augmentations: class paths and arguments, applied to the main view of every step.
@@ -141,10 +143,18 @@ class RunConfig:
         return _plain(self)
 
     def needs_text(self) -> tuple[bool, bool]:
-        """Return whether item vectors and user vectors are used."""
-        if self.model.baseline is not None:
-            return self.model.needs_text, False
-        return self.init.needs_item_text, self.init.needs_user_text
+        """Return whether item vectors and user vectors are used, by the features or by a term that asks for them."""
+        model, init = self.model, self.init
+        if model.baseline is not None:
+            return model.needs_text, False
+        parts = model.objective.items()
+        terms = [t for k, part in parts for t in chain(build(part["term"], f"model.objective.{k}.term"))]
+        return (
+            model.needs_text
+            or init.needs_item_text
+            or any(getattr(term, "needs_item_text", False) for term in terms),
+            init.needs_user_text or any(getattr(term, "needs_user_text", False) for term in terms),
+        )
 
     def key(self, data_fingerprint: str) -> str:
         """Return the run's identity: a hash of all that decides its numbers and of the data, 16 hex digits."""
@@ -155,6 +165,8 @@ class RunConfig:
         values["text"].pop("batch_tokens")
         for name in ("item_vectors", "user_vectors", "item_profiles", "user_profiles"):
             values["text"][name] = _content(values["text"][name])
+        for block in [*values["init"]["item_blocks"].values(), *values["init"]["user_blocks"].values()]:
+            block["path"] = _content(block["path"])
         if self.model.baseline is not None:
             values.pop("train")
             values.pop("init")
@@ -168,8 +180,9 @@ class RunConfig:
         model = self.model
         if model.baseline is not None:
             build(model.baseline, "model.baseline")
+        encoder = None
         if model.encoder is not None:
-            build(model.encoder, "model.encoder", dim=self.init.dim)
+            encoder = build(model.encoder, "model.encoder", dim=self.init.dim)
         for index, part in enumerate(model.augmentations):
             build(part, f"model.augmentations[{index}]")
         for name, part in model.objective.items():
@@ -177,8 +190,16 @@ class RunConfig:
                 raise ConfigError(
                     f"'model.objective.{name}' must have the keys 'term' and 'weight' (got {part!r})"
                 )
-            build(part["term"], f"model.objective.{name}.term")
+            term = build(part["term"], f"model.objective.{name}.term")
+            check_encoder(term, encoder, self.init.dim)
             check_range("weight", part.get("weight", 1.0), f"model.objective.{name}", low=0)
+
+
+def chain(term: Any) -> Iterator[Any]:
+    """Yield an objective's term, the term inside it, if it wraps one, and so on."""
+    while term is not None:
+        yield term
+        term = getattr(term, "term", None)
 
 
 def _content(path: str | None) -> str | None:
@@ -192,13 +213,13 @@ def build(spec: Any, where: str, **extra: Any) -> Any:
     """Build the object that a dictionary names: {"_target_": "package.Class", argument: value, ...}.
 
     Dictionaries with a `_target_`, also inside lists and other dictionaries, are built first. `extra` arguments are
-    given where the class has them and the dictionary does not set them. An unknown class or argument is a ConfigError
-    that names the nearest known one.
+    given where the class has them and the dictionary does not set them, to the objects inside, too. An unknown class
+    or argument is a ConfigError that names the nearest known one.
     """
     if not isinstance(spec, Mapping) or TARGET not in spec:
         raise ConfigError(f"'{where}' must be a mapping with the key '{TARGET}' (got {spec!r})")
     factory = _locate(str(spec[TARGET]), where)
-    arguments = {k: _build_nested(v, f"{where}.{k}") for k, v in spec.items() if k != TARGET}
+    arguments = {k: _build_nested(v, f"{where}.{k}", extra) for k, v in spec.items() if k != TARGET}
     known = inspect.signature(factory).parameters
     for name in arguments:
         if name not in known:
@@ -214,13 +235,13 @@ def build(spec: Any, where: str, **extra: Any) -> Any:
         raise ConfigError(f"'{where}' cannot be built from {dict(spec)!r}: {error}") from error
 
 
-def _build_nested(value: Any, where: str) -> Any:
+def _build_nested(value: Any, where: str, extra: Mapping[str, Any]) -> Any:
     if isinstance(value, Mapping):
         if TARGET in value:
-            return build(value, where)
-        return {key: _build_nested(part, f"{where}.{key}") for key, part in value.items()}
+            return build(value, where, **extra)
+        return {key: _build_nested(part, f"{where}.{key}", extra) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_build_nested(part, f"{where}[{index}]") for index, part in enumerate(value)]
+        return [_build_nested(part, f"{where}[{index}]", extra) for index, part in enumerate(value)]
     return value
 
 
@@ -266,6 +287,9 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         if origin is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         if origin is dict and isinstance(value, Mapping):
+            inner = typing.get_args(option)[-1]
+            if is_dataclass(inner):
+                return {str(k): _read(typing.cast(type, inner), v, f"{path}.{k}") for k, v in value.items()}
             return _plain(value)
         if (
             isinstance(origin, type)

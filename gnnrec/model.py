@@ -26,7 +26,10 @@ class Recommender(nn.Module):
         augmentations: applied to the main view of every training step, never at scoring.
         score: `dot` or `cosine`.
         unseen: fills in the final embeddings of items without train interactions, at scoring only.
+        item_text: frozen text vectors [num_items, width] for encoders and augmentations that use them.
     """
+
+    item_text: Tensor | None
 
     def __init__(
         self,
@@ -37,17 +40,20 @@ class Recommender(nn.Module):
         score: str = "dot",
         name: str = "recommender",
         unseen: TextNeighbours | None = None,
+        item_text: Tensor | None = None,
     ) -> None:
         super().__init__()
         check_choice("score", score, ("dot", "cosine"), "model")
         self.features, self.encoder, self.graph = features, encoder, graph
         self.augmentations = tuple(augmentations)
         self.score, self.name, self.unseen = score, name, unseen
+        self.register_buffer("item_text", item_text, persistent=False)
+        self.heads = nn.ModuleDict()
         self._embedded: tuple[Tensor, Tensor] | None = None
 
     def view(self) -> View:
         """Return the unaugmented view of the current features."""
-        return View(self.features(), self.graph)
+        return View(self.features(), self.graph, item_text=self.item_text)
 
     def refresh(self) -> None:
         """Forget the kept embeddings; call after the parameters or the graph changed."""

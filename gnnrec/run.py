@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gnnrec.config import RunConfig, SplitConfig, build
+from gnnrec.config import RunConfig, SplitConfig, build, chain
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.groups import Groups, item_groups, user_groups
 from gnnrec.data.interactions import Interactions
@@ -21,7 +21,7 @@ from gnnrec.errors import ConfigError
 from gnnrec.evaluation.evaluate import Evaluation, evaluate
 from gnnrec.evaluation.result import describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, test_task, validation_task
-from gnnrec.features import TextNeighbours, make_features
+from gnnrec.features import TextNeighbours, Vectors, as_array, make_features
 from gnnrec.graph import BipartiteGraph
 from gnnrec.manifest import Phases, environment
 from gnnrec.model import Recommender
@@ -29,6 +29,7 @@ from gnnrec.objectives import Objective, Weighted
 from gnnrec.report.figures import draw_evaluation
 from gnnrec.report.frame import FinishedRun, parse_metric
 from gnnrec.report.groups import metrics_by_group
+from gnnrec.text.blocks import block_fingerprint, load_blocks
 from gnnrec.text.nodes import node_fingerprint, node_vectors
 from gnnrec.tracking import RunDir, Tracker
 from gnnrec.training import History, fit
@@ -192,23 +193,33 @@ def merge(first: Interactions, second: Interactions) -> Interactions:
     ).canonical()
 
 
-def _vectors(config: RunConfig, data: _Data) -> tuple[np.ndarray | None, np.ndarray | None, str | None]:
-    """Return item vectors and user vectors, each where the model uses them, and the fingerprint of the texts."""
-    wants_items, wants_users = config.needs_text()
-    split = data.split.fingerprint
-    vectors: list[np.ndarray | None] = [None, None]
-    for place, (wanted, side) in enumerate(((wants_items, "item"), (wants_users, "user"))):
-        if wanted:
-            vectors[place] = node_vectors(data.dataset, side, config.text, data.split.train, split).vectors
-    fingerprint = node_fingerprint(data.dataset, "item", config.text, split) if wants_items else None
+def _vectors(config: RunConfig, data: _Data) -> tuple[Vectors | None, Vectors | None, str | None]:
+    """Return item vectors and user vectors, each where the model uses them, and the fingerprint of the items' texts.
+
+    Blocks of features take the place of the one vector per node where the configuration has any.
+    """
+    split, train = data.split.fingerprint, data.split.train
+    vectors: list[Vectors | None] = [None, None]
+    fingerprint: str | None = None
+    sides = ("item", config.init.item_blocks), ("user", config.init.user_blocks)
+    for place, ((side, blocks), wanted) in enumerate(zip(sides, config.needs_text(), strict=True)):
+        if not wanted:
+            continue
+        if blocks and config.model.baseline is None:
+            vectors[place] = load_blocks(data.dataset, side, blocks, config.text, train, split)
+            found = block_fingerprint(data.dataset, side, blocks, config.text)
+        else:
+            vectors[place] = node_vectors(data.dataset, side, config.text, train, split).vectors
+            found = node_fingerprint(data.dataset, side, config.text, split) if side == "item" else None
+        fingerprint = fingerprint or found
     return vectors[0], vectors[1], fingerprint
 
 
 def _make_scorer(
     config: RunConfig,
     data: _Data,
-    item_vectors: np.ndarray | None,
-    user_vectors: np.ndarray | None,
+    item_vectors: Vectors | None,
+    user_vectors: Vectors | None,
     run_dir: RunDir | None = None,
     tracker: Tracker | None = None,
 ) -> tuple[Any, History | None]:
@@ -225,13 +236,19 @@ def _make_scorer(
             run_dir.append_metrics(row)
             tracker.log(row, int(row["epoch"]))
 
-    objective = _objective(config)
+    if not config.train.eval_every:
+        recommender = make_recommender(config, known, item_vectors, user_vectors)
+        objective = make_objective(config, recommender, known, item_vectors, user_vectors)
+        fit(recommender, objective, config.train, None, config.seed)
+        return recommender, None
     recommender = make_recommender(config, train, item_vectors, user_vectors)
+    objective = make_objective(config, recommender, train, item_vectors, user_vectors)
     history = fit(
         recommender, objective, config.train, _validator(config, data), config.seed, checkpoint, report
     )
     if config.eval.refit:
         recommender = make_recommender(config, known, item_vectors, user_vectors)
+        objective = make_objective(config, recommender, known, item_vectors, user_vectors)
         fit(recommender, objective, replace(config.train, epochs=history.best_epoch), None, config.seed)
     return recommender, history
 
@@ -244,14 +261,17 @@ def _known(config: RunConfig, data: _Data) -> Interactions:
 def make_recommender(
     config: RunConfig,
     train: Interactions,
-    item_vectors: np.ndarray | None = None,
-    user_vectors: np.ndarray | None = None,
+    item_vectors: Vectors | None = None,
+    user_vectors: Vectors | None = None,
 ) -> Recommender:
     """Build the untrained model of a configuration over the graph of `train`; seeded, global state untouched."""
     model, unseen = config.model, None
     if config.init.neighbours and item_vectors is not None:
         seen = train.item_counts() > 0
         unseen = TextNeighbours(item_vectors, seen, config.init.neighbours, config.init.own_weight)
+    item_text = None
+    if model.needs_text and item_vectors is not None:
+        item_text = torch.from_numpy(np.array(as_array(item_vectors, train, "item"), dtype=np.float32))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
         recommender = Recommender(
@@ -262,15 +282,40 @@ def make_recommender(
             score=model.score,
             name=model.name,
             unseen=unseen,
+            item_text=item_text,
         )
     return recommender.to(config.device)
 
 
-def _objective(config: RunConfig) -> Objective:
-    parts = config.model.objective.items()
-    return Objective(
-        {k: Weighted(build(v["term"], f"model.objective.{k}"), v.get("weight", 1.0)) for k, v in parts}
-    )
+def make_objective(
+    config: RunConfig,
+    recommender: Recommender,
+    train: Interactions,
+    item_vectors: Vectors | None = None,
+    user_vectors: Vectors | None = None,
+) -> Objective:
+    """Build the objective of a configuration; seeded, global state untouched.
+
+    A term that asks for them is given `dim` (of x), `out_dim` (of the final embeddings), `train` and the vectors. A
+    term that is a module has trained parts: the recommender keeps it in `heads`.
+    """
+    given = {
+        "dim": config.init.dim,
+        "out_dim": getattr(recommender.encoder, "out_dim", config.init.dim),
+        "train": train,
+        "item_vectors": item_vectors,
+        "user_vectors": user_vectors,
+    }
+    terms: dict[str, Weighted] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "terms"))
+        for name, part in config.model.objective.items():
+            term = build(part["term"], f"model.objective.{name}", **given)
+            terms[name] = Weighted(term, part.get("weight", 1.0))
+            for depth, inner in enumerate(chain(term)):
+                if isinstance(inner, torch.nn.Module):
+                    recommender.heads[name + depth * "_"] = inner.to(config.device)
+    return Objective(terms)
 
 
 def _validator(config: RunConfig, data: _Data) -> Callable[[Recommender], dict[str, float]]:

@@ -42,10 +42,10 @@ class Combined(nn.Module):
         self.linear: nn.Linear | None = None
         self.score: nn.Parameter | None = None
         if how == "concat":
-            self.linear = nn.Linear(num_parts * dim, dim)
+            self.linear = linear = nn.Linear(num_parts * dim, dim)
             with torch.no_grad():
-                self.linear.weight.copy_(torch.eye(dim).repeat(1, num_parts))
-                self.linear.bias.zero_()
+                linear.weight.copy_(torch.eye(dim).repeat(1, num_parts))
+                linear.bias.zero_()
         elif how == "gate":
             self.score = nn.Parameter(torch.zeros(num_parts, dim))
             self.offset = nn.Parameter(torch.zeros(num_parts))

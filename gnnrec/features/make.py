@@ -71,7 +71,7 @@ def _part(
 ) -> BlockPart:
     """Return a block with its projection, which is the other side's where `made` has one by this name."""
     known = None if made is None else made.get(block.name)
-    width = block.values.shape[1]
+    width = block.width
     if known is not None:
         projection = known
     elif not isinstance(block.values, Tensor):

@@ -30,6 +30,11 @@ class Prepared:
     present: Tensor | None = None
     learned: bool = False
 
+    @property
+    def width(self) -> int:
+        """Dimensions of the vectors, or number of categories."""
+        return int((0, *self.values.shape)[-1])
+
 
 def prepare(vectors: Vectors | None, seen: Tensor, side: str) -> list[Prepared]:
     """Return the blocks, or the one array, centred on the nodes seen in training and scaled to unit length.
@@ -89,7 +94,7 @@ def profile(train: Interactions, block: Prepared) -> Prepared:
         counts = np.asarray(pairs @ block.present.numpy().astype(np.float32))[:, None]
         present = torch.from_numpy(counts[:, 0] > 0)
         counts = np.maximum(counts, 1)
-    if not isinstance(block.values, Tensor):
+    if isinstance(block.values, sp.csr_array):
         shares = sp.csr_array(sp.diags_array(1 / counts[:, 0]) @ pairs @ block.values)
         return Prepared(block.name, shares, present, block.learned)
     mean = torch.from_numpy(np.asarray(pairs @ block.values.numpy() / counts, dtype=np.float32))

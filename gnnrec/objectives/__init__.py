@@ -16,6 +16,7 @@ from gnnrec.objectives.reconstruction import MaskedReconstruction
 from gnnrec.objectives.regularisation import L2
 from gnnrec.objectives.softmax import PopDCL, Softmax, known_pairs
 from gnnrec.objectives.step import Objective, Step, Term, Weighted, check_encoder, rows
+from gnnrec.objectives.text import TextContrast, TextReconstruction
 from gnnrec.objectives.ultragcn import Constraint, ItemItem
 from gnnrec.objectives.weighting import InversePropensity
 
@@ -40,6 +41,8 @@ __all__ = [
     "Softmax",
     "Step",
     "Term",
+    "TextContrast",
+    "TextReconstruction",
     "Weighted",
     "check_encoder",
     "known_pairs",

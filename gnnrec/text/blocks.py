@@ -97,6 +97,10 @@ class Block:
     present: np.ndarray
     learned: bool = False
 
+    def dense(self) -> np.ndarray:
+        """Return the values as an array [n, d]."""
+        return self.values if isinstance(self.values, np.ndarray) else self.values.toarray()
+
 
 def load_blocks(
     dataset: Dataset,

@@ -42,11 +42,11 @@ def load(config: TextConfig = HASH, **block: Any) -> Block:
 def test_a_text_block_is_the_vector_of_its_own_columns():
     block = load(columns=("title",))
     np.testing.assert_array_equal(block.present, [True, True, False, False, True, True])
-    assert isinstance(block.values, np.ndarray)
+    assert isinstance(block.dense(), np.ndarray)
     np.testing.assert_array_equal(
-        block.values[block.present], encode_texts(["vim", "nano", "ed", "emacs"], HASH)
+        block.dense()[block.present], encode_texts(["vim", "nano", "ed", "emacs"], HASH)
     )
-    assert not block.values[~block.present].any()
+    assert not block.dense()[~block.present].any()
     two = BlockConfig(columns=("title", "about"))
     assert block_texts(DATA, "item", two)[:3] == [
         "title: vim. about: modal editor",
@@ -69,15 +69,14 @@ def test_vectors_of_a_file_are_matched_by_id_and_may_be_missing(tmp_path: Path):
     (tmp_path / "cover.npy.ids.json").write_text(json.dumps(["d", "a", "unknown"]))
     block = load(kind="vectors", path=str(tmp_path / "cover.npy"), missing="learned")
     np.testing.assert_allclose(
-        block.values, np.array([[0, 1], [0, 0], [0, 0], [0.6, 0.8], [0, 0], [0, 0]]), atol=1e-6
+        block.dense(), np.array([[0, 1], [0, 0], [0, 0], [0.6, 0.8], [0, 0], [0, 0]]), atol=1e-6
     )
     np.testing.assert_array_equal(block.present, [True, False, False, True, False, False])
     assert block.learned
     cut = load(replace(HASH, dim=1), kind="vectors", path=str(tmp_path / "cover.npy"))
-    assert cut.values.shape == (6, 2)  # text.dim is of the language model
+    assert cut.dense().shape == (6, 2)  # text.dim is of the language model
     own = load(HASH, kind="vectors", path=str(tmp_path / "cover.npy"), text={"dim": 1, "normalize": False})
-    assert isinstance(own.values, np.ndarray)
-    np.testing.assert_array_equal(own.values[:, 0], [0, 0, 0, 3, 0, 0])
+    np.testing.assert_array_equal(own.dense()[:, 0], [0, 0, 0, 3, 0, 0])
 
 
 def brute_categories(columns: list[str], min_count: int) -> tuple[list[str], list[set[str]]]:
@@ -109,7 +108,7 @@ def test_categories_are_those_of_training_rows(columns: list[str], min_count: in
 def test_a_category_that_training_lacks_is_no_category():
     block = load(kind="bag", columns=("tags",))
     assert sp.issparse(block.values)
-    assert block.values.shape == (6, 3)  # image, small, text; 'rare' belongs to unseen items alone
+    assert block.dense().shape == (6, 3)  # image, small, text; 'rare' belongs to unseen items alone
     np.testing.assert_array_equal(block.present, [True, True, False, True, True, False])
 
 
@@ -117,9 +116,9 @@ def test_multi_hot_rows_have_length_one():
     block = load(kind="multi_hot", columns=("tags",))
     half = 0.5**0.5
     expected = [[0, half, half], [0, 0, 1], [0, 0, 0], [half, 0, half], [1, 0, 0], [0, 0, 0]]
-    np.testing.assert_allclose(block.values, expected, atol=1e-6)
+    np.testing.assert_allclose(block.dense(), expected, atol=1e-6)
     bare = load(replace(HASH, normalize=False), kind="multi_hot", columns=("tags",))
-    np.testing.assert_allclose(bare.values, expected, atol=1e-6)
+    np.testing.assert_allclose(bare.dense(), expected, atol=1e-6)
 
 
 def test_blocks_keep_their_order_and_their_own_text_settings():
@@ -130,14 +129,13 @@ def test_blocks_keep_their_order_and_their_own_text_settings():
     }
     loaded = load_blocks(DATA, "item", blocks, HASH, TRAIN)
     assert [block.name for block in loaded] == ["b", "a", "c"]
-    assert [block.values.shape[1] for block in loaded] == [256, 16, 2]
+    assert [block.dense().shape[1] for block in loaded] == [256, 16, 2]
     [users] = load_blocks(DATA, "user", {"text": BlockConfig(columns=("text",))}, HASH, TRAIN)
     np.testing.assert_array_equal(users.present, [True, True, False])
 
 
-def rows_of(values: np.ndarray | sp.csr_array) -> list[tuple[float, ...]]:
-    dense = values.toarray() if sp.issparse(values) else np.asarray(values)
-    return sorted(tuple(row) for row in np.round(dense, 5).tolist())
+def rows_of(block: Block) -> list[tuple[float, ...]]:
+    return sorted(tuple(row) for row in np.round(block.dense(), 5).tolist())
 
 
 @pytest.mark.parametrize(
@@ -152,22 +150,20 @@ def rows_of(values: np.ndarray | sp.csr_array) -> list[tuple[float, ...]]:
 def test_shuffling_gives_every_kind_of_block_to_other_rows(block: dict):
     plain, shuffled = load(**block), load(replace(HASH, control="shuffled"), **block)
     np.testing.assert_array_equal(plain.present, shuffled.present)
-    assert rows_of(plain.values) == rows_of(shuffled.values)
-    one, two = (b.values.toarray() if sp.issparse(b.values) else b.values for b in (plain, shuffled))
-    assert (np.asarray(one) != np.asarray(two)).any()
-    assert not np.asarray(two)[~plain.present].any()
+    assert rows_of(plain) == rows_of(shuffled)
+    assert (plain.dense() != shuffled.dense()).any()
+    assert not shuffled.dense()[~plain.present].any()
 
 
 def test_the_other_controls_hold_for_blocks_too_or_say_why_not(tmp_path: Path):
     words = load(replace(HASH, control="bag_of_words"), columns=("about",))
-    assert words.values.shape[1] < 10
+    assert words.dense().shape[1] < 10
     anonymous = replace(HASH, control="anonymized")
-    titles = load(anonymous, columns=("title",)).values
-    assert isinstance(titles, np.ndarray)
+    titles = load(anonymous, columns=("title",)).dense()
     np.testing.assert_array_equal(titles[0], titles[1])
     normal = load(replace(HASH, control="gaussian"), kind="multi_hot", columns=("tags",))
-    assert normal.values.shape == (6, 3)
-    assert rows_of(normal.values) != rows_of(load(kind="multi_hot", columns=("tags",)).values)
+    assert normal.dense().shape == (6, 3)
+    assert rows_of(normal) != rows_of(load(kind="multi_hot", columns=("tags",)))
     with pytest.raises(ConfigError, match="kind=multi_hot in place of kind=bag"):
         load(replace(HASH, control="gaussian"), kind="bag", columns=("tags",))
     np.save(tmp_path / "v.npy", np.ones((6, 2)))
