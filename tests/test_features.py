@@ -30,6 +30,8 @@ from gnnrec.features import (
     make_features,
 )
 
+# spectral goes with spectral alone
+OWN_MODES, OWN_USERS = ([mode for mode in modes if mode != "spectral"] for modes in (MODES, USER_MODES))
 NUM_USERS, NUM_ITEMS, WIDTH = 30, 25, 12  # the last three users and items are not seen in training
 
 
@@ -53,14 +55,12 @@ def make(train: Interactions, **options: object) -> NodeFeatures:
 
 
 VARIANTS = [
-    *({"mode": mode, "users": users} for mode, users in product(MODES, USER_MODES)),
-    *({"mode": mode, "users": users, "hidden": 16} for mode, users in product(MODES, USER_MODES)),
-    *(
-        {"mode": "id_text", "users": users, "combine": how}
-        for users, how in product(USER_MODES, COMBINATIONS)
-    ),
-    *({"mode": "text_init", "users": users, "start": start} for users, start in product(USER_MODES, STARTS)),
-    *({"mode": mode, "users": "id_profile", "experts": 3} for mode in MODES),
+    *({"mode": mode, "users": users} for mode, users in product(OWN_MODES, OWN_USERS)),
+    *({"mode": mode, "users": users, "hidden": 16} for mode, users in product(OWN_MODES, OWN_USERS)),
+    *({"mode": "id_text", "users": users, "combine": how} for users, how in product(OWN_USERS, COMBINATIONS)),
+    *({"mode": "text_init", "users": users, "start": start} for users, start in product(OWN_USERS, STARTS)),
+    *({"mode": mode, "users": "id_profile", "experts": 3} for mode in OWN_MODES),
+    {"mode": "spectral", "users": "spectral"},
     {"mode": "id_text", "users": "id_profile", "shared": True},
     {"mode": "text", "users": "profile", "shared": True, "hidden": 16},
     {"mode": "text", "users": "profile", "shared": True, "experts": 2},
@@ -397,3 +397,22 @@ def test_text_init_needs_as_many_vectors_and_columns_as_dimensions(train: Intera
     with pytest.raises(ConfigError, match=r"12 and 6, for 'text_init' \(got 8\)"):
         make(few, mode="text_init")
     assert make(few, mode="text_init", start="variance")().shape == (NUM_USERS + NUM_ITEMS, 8)
+
+
+def test_a_spectral_start_scores_as_the_truncated_svd(train: Interactions) -> None:
+    config = InitConfig(mode="spectral", users="spectral", dim=4)
+    x = make_features(config, train)()
+    counts = [np.maximum(c, 1) ** -0.5 for c in (train.user_counts(), train.item_counts())]
+    dense = counts[0][:, None] * train.csr().toarray() * counts[1]
+    left, value, right = np.linalg.svd(dense)
+    best = (left[:, :4] * value[:4]) @ right[:4]
+    scores = (x[:NUM_USERS] @ x[NUM_USERS:].T).detach().numpy()
+    np.testing.assert_allclose(scores / np.abs(scores).max(), best / np.abs(best).max(), atol=1e-4)
+    assert float(x.detach().std()) == pytest.approx(config.std, rel=1e-4)
+    assert x[27:NUM_USERS].abs().max().item() < 1e-5
+
+
+@pytest.mark.parametrize(("mode", "users"), [("spectral", "id"), ("id", "spectral")])
+def test_spectral_goes_with_spectral_alone(mode: str, users: str) -> None:
+    with pytest.raises(ConfigError, match="both"):
+        InitConfig(mode=mode, users=users)

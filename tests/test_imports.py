@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DIRECTION = (
     ("errors", "files"),
     ("data",),
-    ("graph", "text"),
+    ("bags", "products", "svd", "text"),
+    ("graph",),
+    ("propagation",),
     ("features", "views", "encoders", "losses"),
     ("objectives", "model"),
     ("training", "baselines"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from gnnrec.errors import ConfigError, check_choice, check_range
 from gnnrec.text.blocks import BlockConfig
 
-MODES = ("id", "text", "text_init", "id_text")
-USER_MODES = ("id", "text", "profile", "id_text", "id_profile", "profile_init")
+MODES = ("id", "text", "text_init", "id_text", "spectral")
+USER_MODES = ("id", "text", "profile", "id_text", "id_profile", "profile_init", "spectral")
 COMBINATIONS = ("sum", "concat", "gate", "residual")
 STARTS = ("pca", "variance", "full")
 _SHARING = tuple((mode, users) for mode in ("text", "id_text") for users in ("profile", "id_profile"))
@@ -20,10 +20,11 @@ class InitConfig:
 
     Args:
         mode: items: `id` a trainable table; `text` a trained projection of frozen text vectors; `text_init` a
-            trainable table that starts at the text vectors (see `start`); `id_text` id and text (see `combine`).
+            trainable table that starts at the text vectors (see `start`); `id_text` id and text (see `combine`);
+            `spectral` a trainable table that starts at the truncated SVD of the train matrix (see spectral_start).
         users: users: `id`, `text` (projected user texts), `profile` (projected mean of the text vectors of the
             user's train items), `id_text`, `id_profile` (both parts, see `combine`), `profile_init` (a trainable
-            table that starts at the mean of the rows of x of the user's train items).
+            table that starts at the mean of the rows of x of the user's train items), `spectral` (with mode=spectral).
         dim: width of x.
         hidden: width of the hidden layer of the projection; 0 for a linear map.
         experts: projections that a learned gate mixes for each node (see ExpertProjection); 0 for a single one.
@@ -71,6 +72,11 @@ class InitConfig:
         check_range("neighbours", self.neighbours, "init", low=0)
         check_range("own_weight", self.own_weight, "init", low=0)
         check_range("id_dropout", self.id_dropout, "init", low=0, high=1, high_open=True)
+        if (self.mode == "spectral") != (self.users == "spectral"):
+            raise ConfigError(
+                "'spectral' needs both mode=spectral and users=spectral in 'init' "
+                f"(got mode={self.mode}, users={self.users})"
+            )
         if self.experts and self.hidden:
             raise ConfigError(
                 f"'hidden' must be 0 with 'experts', which are linear, in 'init' (got {self.hidden})"
@@ -88,7 +94,7 @@ class InitConfig:
 
     @property
     def needs_item_text(self) -> bool:
-        return self.mode != "id" or self.users in ("profile", "id_profile") or self.neighbours > 0
+        return "text" in self.mode or self.users in ("profile", "id_profile") or self.neighbours > 0
 
     @property
     def needs_user_text(self) -> bool:

@@ -14,6 +14,7 @@ from gnnrec.features.config import InitConfig
 from gnnrec.features.prepare import Prepared, Vectors, prepare, profile, side_by_side
 from gnnrec.features.projection import BlockPart, CategoryTable, ExpertProjection, Projection
 from gnnrec.features.tables import FullTextTable, IdTable, StartedTable, TextTable
+from gnnrec.svd import normalized_matrix, truncated_svd
 
 
 def make_features(
@@ -27,6 +28,9 @@ def make_features(
     `item_vectors` and `user_vectors` are needed where the modes use them: an array [num_items, d] or
     [num_users, d], or the blocks of gnnrec.text.blocks.
     """
+    if config.mode == "spectral":
+        tables = spectral_start(train, config.dim, config.std)
+        return NodeFeatures(StartedTable(tables[0]), StartedTable(tables[1]), config.dim)
     seen_users = torch.from_numpy(train.user_counts() > 0)
     seen_items = torch.from_numpy(train.item_counts() > 0)
     item_blocks = prepare(item_vectors, seen_items, "item") if config.needs_item_text else []
@@ -84,6 +88,21 @@ def _part(
         made[block.name] = projection
     std = config.std * num_blocks**-0.5  # so that the sum of the blocks has std
     return BlockPart(block, projection, config.dim, std if known is None else None)
+
+
+def spectral_start(train: Interactions, dim: int, std: float) -> tuple[Tensor, Tensor]:
+    """Return user and item rows U S^1/2 and V S^1/2, scaled to a mean entry variance of std^2.
+
+    R~ = Du^-1/2 R Di^-1/2 ~ U S V^T, the largest `dim` singular values: what the linear encoders converge to in the
+    limit of a squared loss, so that training starts some epochs ahead. Deterministic; it does not depend on the seed
+    of the run.
+
+    Shapes: [num_users, dim], [num_items, dim]; rows without train pairs are zero.
+    """
+    user, value, item = truncated_svd(normalized_matrix(train), dim, 0, max(128, 2 * dim), "init")
+    root = value.sqrt()
+    scale = std / torch.cat([user * root, item * root]).std().clamp(min=1e-12)
+    return user * root * scale, item * root * scale
 
 
 @torch.no_grad()
