@@ -7,9 +7,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from gnnrec.baselines.sparse import size_of
 from gnnrec.data.interactions import Interactions
-from gnnrec.errors import ConfigError, check_range
+from gnnrec.errors import check_range
 from gnnrec.graph import BipartiteGraph
 from gnnrec.svd import degree_power, normalized_matrix, truncated_svd
 
