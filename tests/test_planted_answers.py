@@ -45,6 +45,7 @@ def measure(
     if encoder is not None:
         objective = {"rank": RANK, "ssl": SSL} if ssl else {"rank": RANK}
         model = {"encoder": {"_target_": f"gnnrec.encoders.{encoder}"}, "objective": objective}
+        model["needs_text"] = encoder == "TextGraph"
     values = {
         "dataset": {"name": str(folder)},
         "split": split or {},
