@@ -1,169 +1,275 @@
-"""Seconds per training step, ours through the ordinary fit() beside PyG's LightGCN, on one graph in one run.
+"""Seconds of a training step beside other tools' own models, steps and losses, and beside the memory's limit.
 
-    python benchmarks/training.py                       a generated graph of Gowalla's shape
-    python benchmarks/training.py --data FOLDER         a data set in native form (its published train part)
+    python benchmarks/training.py --data ../shared/data/gowalla --models lightgcn --lightgcn-pytorch PATH
+    python benchmarks/training.py --data ... --models sgl-ed simgcl --selfrec PATH --recbole PATH
+    python benchmarks/training.py                       a generated graph of Gowalla's shape, beside PyG
 
-Rounds alternate between the contestants, so that a slow spell of a shared machine hits all of them; read the ratios.
-Writes results/benchmarks/training.csv.
+The paths are checkouts of gusye1234/LightGCN-PyTorch, Coder-Yu/SELFRec and RUCAIBox/RecBole; tools without a path
+are left out. Ours trains whole epochs through fit(), with the shipped model options and a row of history appended
+to a file per epoch. Every contestant has a process of its own and they take turns, so that ratios compare what ran
+side by side and peak memory is each one's own. Rows are added to results/benchmarks/training.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import pandas as pd
 import torch
-import torch_geometric
-from torch_geometric.nn.models import LightGCN as PyGLightGCN
-from torch_geometric.utils import to_torch_csr_tensor
+import yaml
 
-if __package__ in (None, ""):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
+from benchmarks import training_peers as peers
+from benchmarks.machine import copy_bandwidth, describe_machine
 from gnnrec.config import build
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
 from gnnrec.data.splits import make_split
-from gnnrec.encoders import LightGCN
-from gnnrec.errors import suggest
 from gnnrec.features import InitConfig, make_features
 from gnnrec.files import whole_file
 from gnnrec.graph import BipartiteGraph
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Weighted
 from gnnrec.training import TrainConfig, fit
-from gnnrec.training.sampler import NegativeSampler, PairSampler
 
-DIM, LAYERS, BATCH = 64, 3, 2048
-EDGE_DROPOUT = {"_target_": "gnnrec.views.EdgeDropout", "p": 0.1}
-NOISE = {"_target_": "gnnrec.views.LayerNoise", "magnitude": 0.1}
+ROOT = Path(__file__).resolve().parents[1]
+DIM, LAYERS, BATCH = peers.DIM, peers.LAYERS, peers.BATCH
+OURS = ("lightgcn", "sgl-ed", "simgcl", "xsimgcl")
+SELFREC_NAME = {"lightgcn": "LightGCN", "sgl-ed": "SGL", "simgcl": "SimGCL", "xsimgcl": "XSimGCL"}
+# contestants beside ours for a model, and the option that says where the tool is (None: a package)
+PEERS = {
+    "lightgcn": {
+        "pyg-csr": None,
+        "pyg-edge-index": None,
+        "lightgcn-pytorch": "lightgcn_pytorch",
+        "recbole": "recbole",
+        "selfrec": "selfrec",
+    },
+    "sgl-ed": {"selfrec": "selfrec"},
+    "simgcl": {"selfrec": "selfrec"},
+    "xsimgcl": {"selfrec": "selfrec"},
+}
 
 
-def main() -> None:
-    """Time every contestant and print medians and ratios."""
+def main(argv: Sequence[str]) -> None:
+    """Time what the command line asks for; see --help."""
+    arguments = parse(argv)
+    if arguments.worker:
+        serve(contestant(arguments, *arguments.worker))
+        return
+    for model in arguments.models:
+        names = [n for n, o in PEERS[model].items() if o is None or getattr(arguments, o)]
+        if arguments.peers is not None:
+            names = [name for name in names if name in arguments.peers]
+        rounds = race(argv, model, ["gnnrec", *names], arguments)
+        rows = summarise(rounds, model, read_train(arguments), arguments)
+        save(arguments.output, rows)
+        print(rows.to_string(index=False), flush=True)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", help="a data set in native form with a published split")
     parser.add_argument("--edges", type=int, default=810_128, help="of the generated graph")
-    parser.add_argument(
-        "--only", nargs="+", help="contestants, the first is what the others are compared with"
-    )
+    for name in ("lightgcn-pytorch", "recbole", "selfrec"):
+        parser.add_argument(f"--{name}", metavar="PATH", type=Path)
+    parser.add_argument("--models", nargs="+", default=["lightgcn"], choices=OURS)
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS["lightgcn"]), help="default: all there are")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=24, help="steps of PyG in a round; ours train an epoch")
-    parser.add_argument("--output", type=Path, default=Path("results/benchmarks/training.csv"))
-    arguments = parser.parse_args()
-    train = _train(arguments.data, arguments.edges)
-    contestants = {
-        "gnnrec-lightgcn": lambda: _ours(train, {}),
-        "pyg-lightgcn-csr": lambda: _pyg(train, arguments.steps, sparse=True),
-        "pyg-lightgcn-edge-index": lambda: _pyg(train, max(arguments.steps // 8, 1), sparse=False),
-        "gnnrec-sgl-ed": lambda: _ours(train, _contrast(EDGE_DROPOUT)),
-        "gnnrec-simgcl": lambda: _ours(train, _contrast(NOISE)),
-    }
-    chosen = arguments.only or list(contestants)
-    unknown = [name for name in chosen if name not in contestants]
-    if unknown:
-        parser.error(f"unknown contestant '{unknown[0]}'{suggest(unknown[0], contestants)}")
-    steps = {name: contestants[name]() for name in chosen}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for round_number in range(arguments.rounds + 1):
-        for name, step in steps.items():
-            elapsed = step()
-            if round_number:  # the first round warms up
-                seconds[name].append(elapsed)
-    rows = _report(seconds, train)
-    with whole_file(arguments.output) as temporary:
-        rows.to_csv(temporary, index=False)
-    print(rows.to_string(index=False))
+    parser.add_argument("--steps", type=int, default=12, help="of a peer in a round; ours train an epoch")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"), help="of ours")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--note", default="", help="kept with the rows, for example 'busy machine'")
+    parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmarks" / "training.csv")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
 
 
-def _train(path: str | None, num_edges: int) -> Interactions:
-    if path is None:
-        return power_law_interactions(29_858, 40_981, num_edges, seed=0)
-    return make_split(load_dataset(path), "published", 0).train
+def read_train(arguments: argparse.Namespace) -> Interactions:
+    """Return the train pairs that every contestant gets."""
+    if arguments.data is None:
+        return power_law_interactions(arguments.edges, 29_858, 40_981, seed=0)
+    return make_split(load_dataset(arguments.data), "published", 0).train
 
 
-def _contrast(view: dict[str, object]) -> dict[str, Weighted]:
-    term = {"_target_": "gnnrec.objectives.Contrast", "first": [view], "temperature": 0.2}
-    return {"contrast": Weighted(build(term, "contrast"), 0.1)}
+def contestant(arguments: argparse.Namespace, model: str, name: str) -> Callable[[], float]:
+    """Return a call that trains a while and returns the seconds per step."""
+    train, device, steps = read_train(arguments), arguments.device, arguments.steps
+    if name == "gnnrec":
+        return ours(train, model, device, arguments.precision)
+    if name.startswith("pyg"):
+        call = peers.pyg(train, device, sparse=name == "pyg-csr")
+        steps = steps if name == "pyg-csr" else max(steps // 4, 1)
+    elif name == "lightgcn-pytorch":
+        call = peers.lightgcn_pytorch(arguments.lightgcn_pytorch, train)
+    elif name == "recbole":
+        call = peers.recbole(arguments.recbole, train)
+    else:
+        call = peers.selfrec(arguments.selfrec, SELFREC_NAME[model], train)
+        steps = steps if model == "lightgcn" else max(steps // 2, 1)
+    return lambda: call(steps)
 
 
-def _ours(train: Interactions, more: dict[str, Weighted]) -> Callable[[], float]:
-    """Return a timer of one epoch of fit(), as a run does it, logging included."""
+def ours(train: Interactions, name: str, device: str, precision: str = "float32") -> Callable[[], float]:
+    """Return a timer of one epoch of fit() of a shipped model option, as a run does it, history row included."""
+    config = yaml.safe_load((ROOT / "experiments" / "conf" / "model" / f"{name}.yaml").read_text("utf-8"))
     torch.manual_seed(0)
-    graph = BipartiteGraph.from_interactions(train)
-    model = Recommender(make_features(InitConfig(dim=DIM), train), LightGCN(DIM, LAYERS), graph)
-    terms = {
-        "rank": Weighted(build({"_target_": "gnnrec.objectives.BPR"}, "rank")),
-        "l2": Weighted(build({"_target_": "gnnrec.objectives.L2"}, "l2"), 1e-4),
-    }
-    objective = Objective(terms | more)
-    config = TrainConfig(epochs=1, batch_size=BATCH)
+    model = Recommender(
+        features=make_features(InitConfig(dim=DIM), train),
+        encoder=build(config["encoder"], "encoder", dim=DIM),
+        graph=BipartiteGraph.from_interactions(train).to(device),
+        augmentations=[build(part, "augmentations") for part in config["augmentations"]],
+    ).to(device)
+    terms = {k: Weighted(build(v["term"], k), v["weight"]) for k, v in config["objective"].items()}
+    log = Path(tempfile.mkdtemp()) / "metrics.jsonl"
+    training = TrainConfig(epochs=1, batch_size=BATCH, precision=precision)
+
+    def append(row: dict[str, float]) -> None:
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
 
     def timed() -> float:
         began = time.perf_counter()
-        fit(model, objective, config, None, seed=0)
+        fit(
+            model,
+            Objective(terms),
+            training,
+            lambda model: {"validation/ndcg@20": 0.0},
+            seed=0,
+            on_evaluation=append,
+        )
         return (time.perf_counter() - began) / -(-len(train) // BATCH)
 
     return timed
 
 
-def _pyg(train: Interactions, steps: int, sparse: bool) -> Callable[[], float]:
-    """Return a timer of PyG's own model and loss, as in its LightGCN example, with Adam at its defaults."""
-    torch.manual_seed(0)
-    graph = BipartiteGraph.from_interactions(train)
-    size = graph.num_nodes
-    edges = to_torch_csr_tensor(graph.edge_index, size=(size, size)) if sparse else graph.edge_index
-    model = PyGLightGCN(size, DIM, LAYERS)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    pairs, negatives = PairSampler(graph, BATCH), NegativeSampler(graph)
-    generator = torch.Generator().manual_seed(0)
-
-    def timed() -> float:
-        began = time.perf_counter()
-        for _, (user, positive) in zip(range(steps), pairs.epoch(generator)):
-            negative = negatives.sample(user, 1, generator).squeeze(1)
-            labels = torch.stack([torch.cat([user, user]), graph.item_node(torch.cat([positive, negative]))])
-            optimizer.zero_grad()
-            positive_rank, negative_rank = model(edges, labels).chunk(2)
-            nodes = torch.cat([user, graph.item_node(positive), graph.item_node(negative)])
-            loss = model.recommendation_loss(positive_rank, negative_rank, node_id=nodes, lambda_reg=1e-4)
-            loss.backward()
-            optimizer.step()
-        return (time.perf_counter() - began) / steps
-
-    return timed
+def serve(call: Callable[[], float]) -> None:
+    """Run the call once for every line on standard input, and answer with a line of figures."""
+    print(json.dumps({"ready": True}), flush=True)
+    for _ in sys.stdin:
+        cpu, wall = time.process_time(), time.perf_counter()
+        seconds = call()
+        share = (time.process_time() - cpu) / (time.perf_counter() - wall)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"seconds": seconds, "cpu": seconds * share, "peak_mib": peak}), flush=True)
 
 
-def _report(seconds: dict[str, list[float]], train: Interactions) -> pd.DataFrame:
-    first = next(iter(seconds))
+def race(
+    argv: Sequence[str], model: str, names: Sequence[str], arguments: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Start a process per contestant, let them take turns, and return a row per contestant and round."""
+    command = [sys.executable, __file__, *argv]
+    workers = {name: _start([*command, "--worker", model, name]) for name in names}
     rows = []
-    for name, times in seconds.items():
-        ratios = [mine / base for mine, base in zip(times, seconds[first])]
-        rows.append(
-            {
-                "contestant": name,
-                "ms_per_step": round(1e3 * statistics.median(times), 1),
-                "ratio_min": round(min(ratios), 2),
-                "ratio_median": round(statistics.median(ratios), 2),
-                "ratio_max": round(max(ratios), 2),
-                "num_edges": len(train),
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-                "torch_geometric": torch_geometric.__version__,
-                "date": date.today().isoformat(),
-            }
-        )
+    try:
+        for number in range(arguments.rounds + 1):
+            bandwidth = copy_bandwidth(arguments.device)
+            for name, worker in workers.items():
+                row = {"contestant": name, "round": number, "copy_gb_s": bandwidth, **_ask(worker, name)}
+                print(f"{model} round {number} {name}: {1e3 * row['seconds']:.1f} ms", file=sys.stderr)
+                if number:  # the first round warms up
+                    rows.append(row)
+    finally:
+        for worker in workers.values():
+            worker.kill()
+    return rows
+
+
+def _start(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _ask(worker: subprocess.Popen[str], name: str) -> dict[str, float]:
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    for message in ("", "go\n"):  # the first line tells that it is ready
+        if message or not hasattr(worker, "ready"):
+            worker.stdin.write(message)
+            worker.stdin.flush()
+            answer = worker.stdout.readline()
+            if not answer:
+                raise SystemExit(f"error: '{name}' ended; its message is above")
+            worker.ready = True  # pyright: ignore[reportAttributeAccessIssue]
+    return json.loads(answer)
+
+
+def floor_bytes(train: Interactions, layers: int = LAYERS, dim: int = DIM) -> int:
+    """Return the bytes of a LightGCN step in which every buffer moves once.
+
+    Per propagation, forward and backward alike: the node matrix read and written, and an index and a value of 4 bytes
+    for each of 2 num_edges; Adam: parameters, gradient and two moments read, three of them written; the gradient at
+    the output: written once and read once.
+    """
+    matrix = 4 * dim * (train.num_users + train.num_items)
+    propagation = 2 * matrix + 8 * 2 * len(train)
+    return 2 * layers * propagation + 7 * matrix + 2 * matrix
+
+
+def summarise(
+    rounds: list[dict[str, Any]], model: str, train: Interactions, arguments: argparse.Namespace
+) -> pd.DataFrame:
+    """Return one row per contestant: milliseconds, ratios to ours round by round, distance from the floor."""
+    table = pd.DataFrame(rounds)
+    base = table[table.contestant == "gnnrec"].set_index("round")
+    rows = []
+    for name, part in table.groupby("contestant", sort=False):
+        part = part.set_index("round")
+        ratio, cpu_ratio = part.seconds / base.seconds, part.cpu / base.cpu
+        floor = floor_bytes(train) / 1e9 / part.copy_gb_s
+        row: dict[str, Any] = {"model": model, "contestant": name}
+        if name == "gnnrec" and arguments.precision != "float32":
+            row["contestant"] = f"gnnrec {arguments.precision}"
+        for label, values, digits in (
+            ("ms", 1e3 * part.seconds, 1),
+            ("ratio", ratio, 2),
+            ("times_floor", part.seconds / floor, 2),
+        ):
+            if label == "times_floor" and model != "lightgcn":
+                continue
+            for which in (min, statistics.median, max):
+                row[f"{label}_{which.__name__}"] = round(float(which(values)), digits)
+        row |= {
+            "cpu_ms": round(1e3 * statistics.median(part.cpu), 1),
+            "ratio_in_cpu_time": round(statistics.median(cpu_ratio), 2),
+            "copy_gb_s": round(statistics.median(part.copy_gb_s), 1),
+            "peak_mib": round(part.peak_mib.max()),
+            "num_edges": len(train),
+            "data": Path(arguments.data).name if arguments.data else "generated",
+            "rounds": len(part),
+            "note": arguments.note,
+        }
+        rows.append(row | describe_machine(arguments.device))
     return pd.DataFrame(rows)
 
 
+def save(path: Path, rows: pd.DataFrame) -> None:
+    """Add rows to the csv file in the place of older ones of the same contestant, model and data."""
+    identity = ["model", "contestant", "data", "num_edges", "device"]
+    if path.exists():
+        old = pd.read_csv(path)
+        if set(identity) <= set(old.columns):
+            mine = set(rows[identity].astype(str).agg("|".join, axis=1))
+            old = old[~old[identity].astype(str).agg("|".join, axis=1).isin(mine)]
+            rows = pd.concat([old, rows], ignore_index=True)
+    with whole_file(path) as temporary:
+        rows.to_csv(temporary, index=False)
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,10 +1,8 @@
 """The user-item graph: the only place that knows that users come first, then items, in the node matrix.
 
 Propagation is the hot path of every encoder, so there is one implementation. The adjacency is block
-off-diagonal, A = [[0, R], [R^T, 0]], hence A x is computed as the two halves R x_item and R^T x_user. Each half
-is a weighted bag of rows: `torch.nn.functional.embedding_bag` on CPU (measured 2.6 times faster than
-`torch.sparse` CSR on a processor where MKL takes its generic path and on a par with it elsewhere, see
-docs/performance.md) and `torch.sparse` CSR on CUDA.
+off-diagonal, A = [[0, R], [R^T, 0]], hence A x is computed as the two halves R x_item and R^T x_user, each a
+weighted sum over bags of rows (gnnrec/bags.py).
 """
 
 from __future__ import annotations
@@ -17,10 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gnnrec.bags import Bags, offsets, segment_softmax, segment_sum
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, check_choice
 
 NORMS = ("symmetric", "mean", "sum")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Halves = tuple[Tensor, Tensor]  # user rows and item rows of a node matrix
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class _Structure:
     item_by_item: Tensor  # [num_edges] item of each edge, item order
     to_item_order: Tensor  # [num_edges]
 
+    @cached_property
+    def into_users(self) -> Bags:
+        return Bags(self.item, self.user_offset, self.num_items)
+
+    @cached_property
+    def into_items(self) -> Bags:
+        return Bags(self.user_by_item, self.item_offset, self.num_users)
+
     @staticmethod
     def build(user: Tensor, item: Tensor, num_users: int, num_items: int) -> tuple[_Structure, Tensor]:
         order = torch.argsort(user.long() * num_items + item.long())
@@ -48,8 +57,8 @@ class _Structure:
             num_items=num_items,
             user=user,
             item=item,
-            user_offset=_offsets(user, num_users),
-            item_offset=_offsets(item, num_items),
+            user_offset=offsets(user, num_users),
+            item_offset=offsets(item, num_items),
             user_by_item=user[to_item_order],
             item_by_item=item[to_item_order],
             to_item_order=to_item_order.to(index_dtype),
@@ -69,6 +78,12 @@ class _Operator:
     user_half_t: Tensor
     item_half_t: Tensor
 
+    def halves(self, transposed: bool) -> Halves:
+        return (self.user_half_t, self.item_half_t) if transposed else (self.user_half, self.item_half)
+
+    def to(self, dtype: torch.dtype) -> _Operator:
+        return _Operator(*(half.to(dtype) for half in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class BipartiteGraph:
@@ -80,7 +95,10 @@ class BipartiteGraph:
 
     structure: _Structure
     weight: Tensor  # [num_edges] float32, user order
-    _operators: dict[str, _Operator] = field(default_factory=dict, repr=False, compare=False)
+    precision: str = "float32"  # in which node matrices are stored between products
+    _operators: dict[tuple[str, torch.dtype], _Operator] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def from_interactions(cls, interactions: Interactions) -> BipartiteGraph:
@@ -146,9 +164,15 @@ class BipartiteGraph:
     @cached_property
     def degree(self) -> Tensor:
         """Weighted degree of every node, users first: float32 [num_nodes]."""
-        user = _segment_sum(self.weight, self.structure.user, self.num_users)
-        item = _segment_sum(self.weight, self.structure.item, self.num_items)
-        return torch.cat([user, item])
+        s = self.structure
+        by_item = self.weight.index_select(0, s.to_item_order)
+        return torch.cat([segment_sum(self.weight, s.user_offset), segment_sum(by_item, s.item_offset)])
+
+    @cached_property
+    def isolated(self) -> Tensor | None:
+        """Which nodes have no edges, bool [num_nodes], or None where all have some."""
+        isolated = self.degree == 0
+        return isolated if bool(isolated.any()) else None
 
     @cached_property
     def edge_index(self) -> Tensor:
@@ -178,13 +202,25 @@ class BipartiteGraph:
             raise ConfigError(
                 f"'weight' must have shape {tuple(self.weight.shape)} (got {tuple(weight.shape)})"
             )
-        return BipartiteGraph(self.structure, weight)
+        return BipartiteGraph(self.structure, weight, self.precision)
+
+    def with_precision(self, precision: str) -> BipartiteGraph:
+        """Return the graph with another storage of propagated matrices: bfloat16 halves what a product reads.
+
+        Sums within a product stay in float32; its result is rounded to 8 bits.
+        """
+        check_choice("precision", precision, PRECISIONS, "graph")
+        if precision == self.precision:
+            return self
+        other = replace(self, precision=precision)
+        vars(other).update(degree=self.degree, isolated=self.isolated)  # the operators are shared, too
+        return other
 
     def to(self, device: torch.device | str) -> BipartiteGraph:
         """Return the graph on another device."""
         if torch.device(device) == self.device:
             return self
-        return BipartiteGraph(self.structure.to(device), self.weight.to(device))
+        return BipartiteGraph(self.structure.to(device), self.weight.to(device), self.precision)
 
     def propagate(self, x: Tensor, norm: str = "symmetric") -> Tensor:
         """Multiply the node matrix by the (normalised) adjacency; differentiable in `x`.
@@ -212,6 +248,40 @@ class BipartiteGraph:
         result: Tensor = _Polynomial.apply(x, self, coefficients, norm)  # type: ignore[assignment]
         return result
 
+    def store(self, x: Tensor) -> Tensor:
+        """Return x in the precision of this graph; float64 stays as it is."""
+        return x.to(PRECISIONS[self.precision]) if x.dtype == torch.float32 else x
+
+    def multiply(self, x: Halves, norm: str = "symmetric", transposed: bool = False) -> Halves:
+        """Multiply a node matrix, given as its halves, by the operator or its transpose; no gradient."""
+        s, (user_half, item_half) = self.structure, self.operator(norm, x[0].dtype).halves(transposed)
+        return s.into_users.sum(user_half, x[1]), s.into_items.sum(item_half, x[0])
+
+    def multiply_at(self, wanted: Halves, x: Halves, norm: str = "symmetric") -> Halves:
+        """Return the rows `wanted` (users, items) of the product alone; no gradient."""
+        s, (user_half, item_half) = self.structure, self.operator(norm, x[0].dtype).halves(False)
+        return (
+            s.into_users.sum_at(wanted[0], user_half, x[1]),
+            s.into_items.sum_at(wanted[1], item_half, x[0]),
+        )
+
+    def multiply_from(
+        self, given: Halves, x: Halves, norm: str = "symmetric", transposed: bool = False
+    ) -> Halves:
+        """Multiply a node matrix that is zero outside the distinct rows `given` (users, items); no gradient."""
+        s, (user_half, item_half) = self.structure, self.operator(norm, x[0].dtype).halves(transposed)
+        return (
+            s.into_users.sum_from(given[1], user_half, x[1]),
+            s.into_items.sum_from(given[0], item_half, x[0]),
+        )
+
+    def num_edges_at(self, users: Tensor, items: Tensor) -> int:
+        """Return how many edges some users and some items have together; waits for the device."""
+        _, user_edges = self.user_range(users)
+        offset = self.structure.item_offset
+        item_edges = offset.index_select(0, items + 1) - offset.index_select(0, items)
+        return int(user_edges.sum()) + int(item_edges.sum())
+
     def edge_values(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return source[sender] + target[receiver] for the edges into users and into items, each [num_edges].
 
@@ -228,8 +298,8 @@ class BipartiteGraph:
         s = self.structure
         keep = self.weight > 0
         return (
-            _segment_softmax(into_user, s.user, keep, self.num_users),
-            _segment_softmax(into_item, s.item_by_item, keep[s.to_item_order], self.num_items),
+            segment_softmax(into_user, s.user, keep, self.num_users),
+            segment_softmax(into_item, s.item_by_item, keep[s.to_item_order], self.num_items),
         )
 
     def aggregate(self, x: Tensor, into_user: Tensor, into_item: Tensor) -> Tensor:
@@ -259,30 +329,33 @@ class BipartiteGraph:
         graph.add_weighted_edges_from((("user", u), ("item", i), w) for u, i, w in rows if w)
         return graph
 
-    def operator(self, norm: str) -> _Operator:
+    def operator(self, norm: str, dtype: torch.dtype = torch.float32) -> _Operator:
         """Return (and keep) the edge values of one normalisation."""
-        if norm not in self._operators:
-            self._operators[norm] = self._make_operator(norm)
-        return self._operators[norm]
+        if (norm, dtype) not in self._operators:
+            exact = dtype == torch.float32
+            made = self._make_operator(norm) if exact else self.operator(norm).to(dtype)
+            self._operators[norm, dtype] = made
+        return self._operators[norm, dtype]
 
     def _make_operator(self, norm: str) -> _Operator:
         s = self.structure
-        by_item = self.weight[s.to_item_order]
+        by_item = self.weight.index_select(0, s.to_item_order)
         if norm == "sum":
             return _Operator(self.weight, by_item, self.weight, by_item)
         power = 0.5 if norm == "symmetric" else 1.0
         scale = torch.where(self.degree > 0, self.degree.clamp(min=1e-30) ** -power, 0.0)
         user, item = self.split(scale)
+        at_user, at_item = user.index_select(0, s.user), item.index_select(0, s.item)
         if norm == "symmetric":
-            values = self.weight * user[s.user] * item[s.item]
-            item_values = values[s.to_item_order]
+            values = at_user.mul_(self.weight).mul_(at_item)
+            item_values = values.index_select(0, s.to_item_order)
             return _Operator(values, item_values, values, item_values)
         # Rows are divided by their own degree, so the transpose divides by the degree of the other end.
         return _Operator(
-            user_half=self.weight * user[s.user],
-            item_half=by_item * item[s.item_by_item],
-            user_half_t=self.weight * item[s.item],
-            item_half_t=by_item * user[s.user_by_item],
+            user_half=self.weight * at_user,
+            item_half=by_item * item.index_select(0, s.item_by_item),
+            user_half_t=self.weight * at_item,
+            item_half_t=by_item * user.index_select(0, s.user_by_item),
         )
 
 
@@ -290,73 +363,28 @@ class _Polynomial(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, graph: BipartiteGraph, coefficients: tuple[float, ...], norm: str) -> Tensor:
         ctx.graph, ctx.coefficients, ctx.norm = graph, coefficients, norm
-        operator = graph.operator(norm)
-        return _horner(graph, x, coefficients, operator.user_half, operator.item_half)
+        return _horner(graph, x, coefficients, norm, transposed=False)
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        operator = ctx.graph.operator(ctx.norm)
-        grad = _horner(
-            ctx.graph, grads[0].contiguous(), ctx.coefficients, operator.user_half_t, operator.item_half_t
-        )
+        grad = _horner(ctx.graph, grads[0].contiguous(), ctx.coefficients, ctx.norm, transposed=True)
         return grad, None, None, None
 
 
 def _horner(
-    graph: BipartiteGraph, x: Tensor, coefficients: tuple[float, ...], user_half: Tensor, item_half: Tensor
+    graph: BipartiteGraph, x: Tensor, coefficients: tuple[float, ...], norm: str, transposed: bool
 ) -> Tensor:
     """Evaluate the polynomial on the two halves apart, so that no node matrix is assembled on the way."""
-    s = graph.structure
-    x_user, x_item = graph.split(x)
-    h_user, h_item = x_user, x_item
-    scale = coefficients[-1]
-    for k in range(len(coefficients) - 2, -1, -1):
-        new_user = _bag(s.item, s.user_offset, user_half, h_item)
-        new_item = _bag(s.user_by_item, s.item_offset, item_half, h_user)
-        if scale != 1.0:
-            # The leading coefficient is applied to the first product, once.
-            new_user.mul_(scale)
-            new_item.mul_(scale)
-            scale = 1.0
-        if coefficients[k] != 0.0:
-            new_user.add_(x_user, alpha=coefficients[k])
-            new_item.add_(x_item, alpha=coefficients[k])
-        h_user, h_item = new_user, new_item
-    out = torch.cat([h_user, h_item])
-    return out if scale == 1.0 else out.mul_(scale)
-
-
-def _bag(index: Tensor, offset: Tensor, value: Tensor, x: Tensor) -> Tensor:
-    """Return y[r] = sum of value[e] x[index[e]] over the edges e of row r: [len(offset) - 1, dim]."""
-    if x.is_cuda:
-        matrix = torch.sparse_csr_tensor(
-            offset, index, value.to(x.dtype), size=(len(offset) - 1, x.shape[0]), check_invariants=False
-        )
-        return matrix @ x
-    return F.embedding_bag(
-        index, x, offset, mode="sum", per_sample_weights=value.to(x.dtype), include_last_offset=True
-    )
-
-
-def _offsets(sorted_index: Tensor, num_rows: int) -> Tensor:
-    counts = torch.bincount(sorted_index, minlength=num_rows)
-    offset = torch.zeros(num_rows + 1, dtype=sorted_index.dtype, device=sorted_index.device)
-    torch.cumsum(counts, 0, out=offset[1:])
-    return offset
-
-
-def _segment_softmax(logits: Tensor, index: Tensor, keep: Tensor, num_rows: int) -> Tensor:
-    index = index.long()
-    logits = logits.masked_fill(~keep, float("-inf"))
-    top = torch.full((num_rows,), float("-inf"), device=logits.device).scatter_reduce(
-        0, index, logits.detach(), "amax"
-    )
-    top = torch.where(torch.isfinite(top), top, 0.0)
-    weights = (logits - top.index_select(0, index)).exp()
-    total = torch.zeros(num_rows, device=logits.device).index_add(0, index, weights)
-    return weights / total.index_select(0, index).clamp(min=1e-12)
-
-
-def _segment_sum(weight: Tensor, index: Tensor, num_rows: int) -> Tensor:
-    # Weights are 0 or 1 in the hot path, where float64 sums are exact whatever their order.
-    return torch.bincount(index, weights=weight.double(), minlength=num_rows).float()
+    if len(coefficients) == 1:
+        return x * coefficients[0]
+    whole = graph.split(x)
+    state, scale = graph.split(graph.store(x)), coefficients[-1]
+    for coefficient in coefficients[-2::-1]:
+        state = graph.multiply(state, norm, transposed)
+        for half, start in zip(state, whole):
+            if scale != 1.0:
+                half.mul_(scale)  # the leading coefficient is applied to the first product, once
+            if coefficient != 0.0:
+                half.add_(start, alpha=coefficient)
+        scale = 1.0
+    return torch.cat(state).to(x.dtype)

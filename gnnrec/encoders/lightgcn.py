@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gnnrec.encoders.states import States
 from gnnrec.errors import ConfigError, check_range
+from gnnrec.propagation import LayerSum
 from gnnrec.views import View
 
 
@@ -45,28 +45,18 @@ class LightGCN(nn.Module):
         self.rescale_isolated = rescale_isolated
         self.out_dim = dim
 
-    def forward(self, view: View, keep_layers: bool = False) -> States:
+    def forward(self, view: View, keep_layers: bool = False) -> LayerSum:
         """Encode a view; `keep_layers` also returns the states of layers 0..L (unweighted)."""
-        x = self._rescale(view)
-        if not keep_layers and view.perturb is None and view.layer_graphs is None:
-            return States(view.graph.polynomial(x, self.layer_weights))
-        layers, state = [x], view.x
-        for layer in range(1, self.num_layers + 1):
-            state = view.graph_at(layer).propagate(state)
-            if view.perturb is not None:
-                state = view.perturb(state, layer)
-            layers.append(state)
-        final = self.layer_weights[0] * layers[0]
-        for weight, state in zip(self.layer_weights[1:], layers[1:], strict=True):
-            final = torch.add(final, state, alpha=weight)
-        return States(final, layers if keep_layers else [])
+        graphs = tuple(view.graph_at(layer) for layer in range(1, self.num_layers + 1))
+        return LayerSum(view.x, graphs, self.layer_weights, self._first(view), view.perturb, keep_layers)
 
-    def _rescale(self, view: View) -> Tensor:
+    def _first(self, view: View) -> Tensor | None:
+        """Return the factor of x by node, or None where it is a_0 for all."""
         first = self.layer_weights[0]
         if not self.rescale_isolated or first == 0 or self.num_layers == 0:
-            return view.x
-        degrees = [graph.degree for graph in view.layer_graphs or (view.graph,)]
-        isolated = torch.stack(degrees).sum(dim=0) == 0
-        if not bool(isolated.any()):
-            return view.x
-        return view.x * torch.where(isolated, sum(self.layer_weights) / first, 1.0).unsqueeze(1)
+            return None
+        isolated = [graph.isolated for graph in view.layer_graphs or (view.graph,)]
+        if any(part is None for part in isolated):
+            return None
+        alone = torch.stack([part for part in isolated if part is not None]).all(dim=0)
+        return torch.where(alone, sum(self.layer_weights), first)

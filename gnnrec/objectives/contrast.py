@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gnnrec import losses
 from gnnrec.errors import ConfigError, check_range
-from gnnrec.objectives.step import Step, check_one_width, rows
+from gnnrec.objectives.step import Step, check_one_width
 from gnnrec.views import Augmentation
 
 
@@ -47,13 +47,15 @@ class Contrast:
             check_range("max_nodes", self.max_nodes, "Contrast", low=2)
 
     def __call__(self, step: Step) -> Tensor:
-        one = step.encode(self.first).final
-        two = step.encode(self.first if self.second is None else self.second).final
+        parts = _batch_nodes(step, self.max_nodes)
+        nodes, sizes = torch.cat(parts), [len(part) for part in parts]
+        one, _ = step.encode(self.first).at(nodes)
+        two, _ = step.encode(self.first if self.second is None else self.second).at(nodes)
         loss = losses.grace if self.intra_view else losses.info_nce
         terms = []
-        for nodes in _batch_nodes(step, self.max_nodes):
-            weight = _degree_weight(step, nodes, self.degree_power) if self.degree_power else None
-            terms.append(loss(rows(one, nodes), rows(two, nodes), self.temperature, weight))
+        for part, first, second in zip(parts, one.split(sizes), two.split(sizes)):
+            weight = _degree_weight(step, part, self.degree_power) if self.degree_power else None
+            terms.append(loss(first, second, self.temperature, weight))
         return terms[0] + terms[1]
 
 
@@ -100,17 +102,19 @@ class CrossLayer:
                 )
 
     def __call__(self, step: Step) -> Tensor:
-        one = step.states.final if self.anchor is None else step.states.layers[self.anchor]
-        two = step.states.layers[self.layer]
         users, items = (
-            losses.info_nce(rows(one, nodes), rows(two, nodes), self.temperature)
+            losses.info_nce(
+                step.final_at(nodes) if self.anchor is None else step.layer_at(self.anchor, nodes),
+                step.layer_at(self.layer, nodes),
+                self.temperature,
+            )
             for nodes in _batch_nodes(step)
         )
         return users + self.item_weight * items
 
 
 def _batch_nodes(step: Step, max_nodes: int | None = None) -> list[Tensor]:
-    """Return the rows of the distinct users and of the distinct positive items of the batch, at most max_nodes each."""
+    """Return the distinct users and positive items of the batch as sorted nodes, at most max_nodes each."""
     parts = [torch.unique(step.user), step.train.item_node(torch.unique(step.positive))]
     return parts if max_nodes is None else [_draw(part, max_nodes, step.generator) for part in parts]
 
@@ -124,4 +128,4 @@ def _draw(nodes: Tensor, size: int, generator: torch.Generator) -> Tensor:
     if len(nodes) <= size:
         return nodes
     order = torch.randperm(len(nodes), generator=generator, device=generator.device)
-    return nodes[order[:size].to(nodes.device)]
+    return nodes[order[:size].to(nodes.device).sort().values]

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from gnnrec import losses
-from gnnrec.objectives.step import Step, rows
+from gnnrec.objectives.step import Step
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class L2:
         x, node = step.view.x, step.train.item_node
         if self.all_nodes:
             return losses.l2(x) * (len(x) / len(step.user))
-        parts = [rows(x, step.user), rows(x, node(step.positive))]
+        nodes = [step.user, node(step.positive)]
         if self.negatives:
-            parts.append(rows(x, node(step.negative)).flatten(0, 1))
-        return losses.l2(*parts)
+            nodes.append(node(step.negative).flatten())
+        return losses.l2(*(step.layer_at(0, part) for part in nodes))

@@ -64,7 +64,8 @@ class Softmax:
         _, counts = step.train.split(step.train.degree)
         log_popularity = (counts / counts.sum()).log()
         candidates, log_expected = self._draw(step, counts, log_popularity)
-        user_emb, positive_emb, candidate_emb = step.user_emb, step.positive_emb, step.item_emb(candidates)
+        candidate_emb = step.item_emb(candidates)  # first, so that the batch's rows come with them
+        user_emb, positive_emb = step.user_emb, step.positive_emb
         if self.cosine:
             user_emb, positive_emb = F.normalize(user_emb, dim=-1), F.normalize(positive_emb, dim=-1)
             candidate_emb = F.normalize(candidate_emb, dim=-1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gnnrec.encoders.states import States
 from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import BipartiteGraph
+from gnnrec.propagation import LayerSum, rows
 from gnnrec.views import Augmentation, View, augment
 
 
@@ -41,14 +42,14 @@ class Step:
     weight: Tensor | None = None
 
     @cached_property
-    def states(self) -> States:
+    def states(self) -> States | LayerSum:
         """The states of the main view, encoded once."""
         return self.encoder(self.view, keep_layers=self.keep_layers)
 
     @cached_property
     def user_emb(self) -> Tensor:
         """Final user rows of the batch: [batch, dim]."""
-        return rows(self.states.final, self.user)
+        return self.final_at(self.user)
 
     @cached_property
     def positive_emb(self) -> Tensor:
@@ -62,7 +63,38 @@ class Step:
 
     def item_emb(self, item: Tensor) -> Tensor:
         """Final rows of some items: [*item.shape, dim]."""
-        return rows(self.states.final, self.train.item_node(item))
+        return self.final_at(self.train.item_node(item))
+
+    def final_at(self, nodes: Tensor) -> Tensor:
+        """Final rows of some nodes: [*nodes.shape, dim].
+
+        Those of the batch and of the first call are computed together, without the rest (see LayerSum.at). Nodes that
+        are none of these need all rows: ask for what the batch does not have first.
+        """
+        found = self._places(nodes)
+        return rows(self.states.final, nodes) if found is None else rows(self._rows[0], found)
+
+    def layer_at(self, layer: int, nodes: Tensor) -> Tensor:
+        """Rows of a layer of the main view; layer 0 is x, any other needs `keep_layers`: [*nodes.shape, dim]."""
+        found = self._places(nodes) if isinstance(self.states, LayerSum) else None
+        if found is not None and (layer > 0 or getattr(self.states, "x", None) is self.view.x):
+            return rows(self._rows[1][layer], found)
+        return rows(self.states.layers[layer] if layer > 0 else self.view.x, nodes)
+
+    def _places(self, nodes: Tensor) -> Tensor | None:
+        """Return where nodes are among those of the batch, or None where some are not (or on CUDA, unasked)."""
+        if nodes.is_cuda:
+            return None  # the answer would make the host wait for the device
+        if "_nodes" not in vars(self):
+            node = self.train.item_node
+            batch = (self.user, node(self.positive), node(self.negative).flatten(), nodes.flatten())
+            self._nodes = torch.unique(torch.cat(batch))
+        place = torch.searchsorted(self._nodes, nodes.contiguous()).clamp(max=len(self._nodes) - 1)
+        return place if bool((self._nodes[place] == nodes).all()) else None
+
+    @cached_property
+    def _rows(self) -> tuple[Tensor, list[Tensor]]:
+        return self.states.at(self._nodes)
 
     def changed(self, **fields: Tensor) -> Step:
         """Return the same step with other `weight`, `negative` or `negative_emb`; what was encoded stays encoded."""
@@ -72,7 +104,7 @@ class Step:
         vars(step).update(fields)
         return step
 
-    def encode(self, augmentations: Sequence[Augmentation], keep_layers: bool = False) -> States:
+    def encode(self, augmentations: Sequence[Augmentation], keep_layers: bool = False) -> States | LayerSum:
         """Encode the main view under further augmentations; without any, these are the main states."""
         if not augmentations and (self.keep_layers or not keep_layers):
             return self.states
@@ -112,15 +144,6 @@ def check_one_width(encoder: nn.Module, dim: int, where: str) -> None:
             f"'{where}' needs an encoder whose final state is as wide as its layers, such as LightGCN "
             f"(got {type(encoder).__name__}: {out_dim} and {dim})"
         )
-
-
-def rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return rows of a node matrix: x [num_nodes, dim], index of any shape -> [*index.shape, dim].
-
-    Not x[index]: with several threads its gradient on a CPU adds up in no fixed order, and two runs of one seed
-    then differ in the last bits.
-    """
-    return x.index_select(0, index.flatten()).view(*index.shape, x.shape[1])
 
 
 @dataclass(frozen=True)

@@ -87,13 +87,12 @@ class TextContrast(nn.Module):
 
     def forward(self, step: Step) -> Tensor:
         text = _given(self.text, "TextContrast")
-        final = step.states.final
-        total = final.new_zeros(())
+        total = step.view.x.new_zeros(())
         for nodes in (torch.unique(step.user), step.train.item_node(torch.unique(step.positive))):
             nodes = nodes[text.present[nodes]]
             if len(nodes):
                 projected = self.project(rows(text.vectors, nodes))
-                total = total + losses.info_nce(rows(final, nodes), projected, self.temperature)
+                total = total + losses.info_nce(step.final_at(nodes), projected, self.temperature)
         return total
 
 
@@ -153,8 +152,8 @@ class TextReconstruction(nn.Module):
         ):  # draws below p are uniform again, so the least of them are a fair sample
             nodes = nodes[draw[nodes].argsort()[: self.max_nodes]].sort().values
         x = torch.where(masked.unsqueeze(1), self.token, view.x)
-        final = step.encoder(replace(view, x=x), keep_layers=False).final
-        return losses.info_nce(self.project(rows(final, nodes)), rows(text.vectors, nodes), self.temperature)
+        final, _ = step.encoder(replace(view, x=x), keep_layers=False).at(nodes)
+        return losses.info_nce(self.project(final), rows(text.vectors, nodes), self.temperature)
 
 
 def _perceptron(width: int, out: int) -> nn.Sequential:
@@ -176,7 +175,7 @@ def _given(text: NodeText | None, where: str) -> NodeText:
 
 def _prepare(vectors: Vectors | None, counts: np.ndarray, side: str) -> list[Prepared]:
     if isinstance(vectors, np.ndarray):  # a text that is empty has the zero vector
-        vectors = [Block("text", vectors, np.asarray(vectors).any(axis=1))]
+        vectors = [Block("text", vectors, np.asarray((vectors != 0).any(axis=1)))]
     return prepare(vectors, torch.from_numpy(counts > 0), side)
 
 

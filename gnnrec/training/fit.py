@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,9 +14,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from gnnrec.errors import GnnrecError, check_choice, check_range
+from gnnrec.graph import PRECISIONS
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Step
 from gnnrec.training.checkpoint import load_checkpoint, save_checkpoint
+from gnnrec.training.memory import check_memory
 from gnnrec.training.sampler import NegativeSampler, PairSampler, derive_seed
 from gnnrec.views import augment
 
@@ -33,8 +35,12 @@ class TrainConfig:
         lr: learning rate of Adam.
         schedule: `constant`, or `cosine` from lr to 0 over `epochs`.
         num_negatives: uniform negatives per pair, for the terms that use them.
-        eval_every: epochs between two evaluations on validation.
+        eval_every: epochs between two evaluations on validation; 0 for none: all `epochs` run, their number having been
+            chosen before, for example on validation with another seed (with eval.refit, on train + validation at once).
         patience: evaluations without a better `select` before training stops.
+        precision: `float32`, or `bfloat16` to store node matrices between two propagations in half the space: faster,
+            with rounded states and gradients (docs/performance.md has the effect on quality). Weights, losses and
+            scoring stay float32.
         select: metric of validation that chooses the epoch, without the `validation/` prefix.
         checkpoint_seconds: least time between two checkpoints on disk.
     """
@@ -46,14 +52,17 @@ class TrainConfig:
     num_negatives: int = 1
     eval_every: int = 1
     patience: int = 10
+    precision: str = "float32"
     select: str = "ndcg@20"
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "num_negatives", "eval_every", "patience"):
+        for name in ("epochs", "batch_size", "num_negatives", "patience"):
             check_range(name, getattr(self, name), "train", low=1)
+        check_range("eval_every", self.eval_every, "train", low=0)
         check_range("lr", self.lr, "train", low=0, low_open=True)
         check_choice("schedule", self.schedule, ("constant", "cosine"), "train")
+        check_choice("precision", self.precision, PRECISIONS, "train")
 
 
 @dataclass
@@ -91,9 +100,11 @@ def fit(
         validate: returns `validation/...` metrics; without it all epochs run and the last weights stay (a refit).
         checkpoint: file to resume from, if it is there, and to write to.
         on_evaluation: is given each new row of the history.
-    Errors: GnnrecError when a loss is not finite, naming its terms and the epoch.
+    Errors: GnnrecError when a loss is not finite, naming its terms and the epoch, and before the start when training
+        needs far more memory than is free, naming what to lower.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+    check_memory(model, objective, config.batch_size)
+    optimizer = make_optimizer(model, config)
     history, best = History(), _copy(model)
     if checkpoint is not None and checkpoint.exists():
         best, position = load_checkpoint(checkpoint, model, optimizer)
@@ -162,27 +173,51 @@ def _train_epoch(
         lr = _learning_rate(config, epoch - 1 + number / len(pairs))
         for group in optimizer.param_groups:
             group["lr"] = lr
-        step = Step(
-            user=user,
-            positive=positive,
-            negative=negatives.sample(user, config.num_negatives, generator),
-            view=augment(model.view(), model.augmentations, generator),
-            encoder=model.encoder,
-            train=model.graph,
-            generator=generator,
-            keep_layers=objective.keep_layers,
+        negative = negatives.sample(user, config.num_negatives, generator)
+        terms = train_step(
+            model, objective, optimizer, (user, positive, negative), generator, config.precision
         )
-        total, terms = objective(step)
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        optimizer.step()
-        for name, value in {"total": total.detach(), **terms}.items():
+        for name, value in terms.items():
             sums[name] = sums[name] + value if name in sums else value.clone()
     means = {f"loss/{name}": float(value) / len(pairs) for name, value in sums.items()}
     if not math.isfinite(means["loss/total"]):
         bad = ", ".join(f"{k}={v:g}" for k, v in means.items())
         raise GnnrecError(f"the loss is not finite in epoch {epoch} ({bad}); lower train.lr or a weight")
     return {**means, "lr": lr}
+
+
+def make_optimizer(model: Recommender, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return Adam over all that is trained."""
+    return torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+
+
+def train_step(
+    model: Recommender,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor, Tensor],
+    generator: torch.Generator,
+    precision: str = "float32",
+) -> dict[str, Tensor]:
+    """Take one step on (user, positive, negative); return each weighted term and `total`, left on the device."""
+    user, positive, negative = batch
+    view = model.view()
+    view = replace(view, graph=view.graph.with_precision(precision))
+    step = Step(
+        user=user,
+        positive=positive,
+        negative=negative,
+        view=augment(view, model.augmentations, generator),
+        encoder=model.encoder,
+        train=model.graph,
+        generator=generator,
+        keep_layers=objective.keep_layers,
+    )
+    total, terms = objective(step)
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    optimizer.step()
+    return {"total": total.detach(), **terms}
 
 
 def _learning_rate(config: TrainConfig, position: float) -> float:

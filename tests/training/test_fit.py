@@ -217,7 +217,7 @@ def test_the_learning_rate_reaches_the_optimiser(plain_model: Callable[[], Recom
         ({"lr": 0.0}, r"'lr' must be in \(0, inf\)"),
         ({"lr": float("nan")}, "'lr' must be in"),
         ({"patience": 0}, "'patience' must be in"),
-        ({"eval_every": 0}, "'eval_every' must be in"),
+        ({"eval_every": -1}, "'eval_every' must be in"),
         ({"num_negatives": 0}, "'num_negatives' must be in"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
     ],

@@ -1,0 +1,57 @@
+"""What a benchmark says about the machine it ran on, and the machine's own limit."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import statistics
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def describe_machine(device: str = "cpu", packages: tuple[str, ...] = ("torch_geometric",)) -> dict[str, Any]:
+    """Return processor, cores, threads, device, versions and date; never the host's name."""
+    row: dict[str, Any] = {"processor": _processor(), "cores": os.cpu_count()}
+    row |= {"threads": torch.get_num_threads(), "device": "cpu"}
+    if device.startswith("cuda"):
+        row["device"] = torch.cuda.get_device_name(device)
+    row |= {"python": platform.python_version(), "torch": torch.__version__}
+    for package in packages:
+        try:
+            row[package] = version(package)
+        except PackageNotFoundError:
+            row[package] = ""
+    return row | {"date": datetime.date.today().isoformat()}
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in (path.read_text(encoding="utf-8").splitlines() if path.exists() else ())
+        if line.startswith("model name")
+    ]
+    return f"{names[0] if names else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def copy_bandwidth(device: str = "cpu", mebibytes: int = 256, repeats: int = 7) -> float:
+    """Return GB/s, read and written bytes together, of copying a buffer too large for the caches; the median."""
+    source = torch.ones(mebibytes * (1 << 18), device=device)
+    target = torch.empty_like(source)
+    seconds = []
+    for _ in range(repeats + 1):
+        began = _now(device)
+        target.copy_(source)
+        seconds.append(_now(device) - began)
+    return 2 * source.numel() * 4 / statistics.median(seconds[1:]) / 1e9
+
+
+def _now(device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()

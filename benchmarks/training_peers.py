@@ -1,0 +1,252 @@
+"""Training steps of other tools: their own model, loss and step on our train pairs; nothing of theirs is kept here.
+
+Each function returns a call that trains some steps and returns the seconds per step. What a tool does once per
+epoch is left out of the clock, which favours it: LightGCN-PyTorch's sampling, SELFRec's shuffle and its two dropped
+graphs. Each contestant lives in a process of its own, so patches of a tool stay in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import itertools
+import os
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch_geometric.nn.models import LightGCN as PyGLightGCN
+from torch_geometric.utils import to_torch_csr_tensor
+
+from gnnrec.data.interactions import Interactions
+from gnnrec.graph import BipartiteGraph
+from gnnrec.training.sampler import NegativeSampler, PairSampler
+
+DIM, LAYERS, BATCH, LR = 64, 3, 2048, 1e-3
+SELFREC = {
+    "SGL": {"n_layer": LAYERS, "lambda": 0.1, "drop_rate": 0.1, "aug_type": 1, "temp": 0.2},
+    "SimGCL": {"n_layer": LAYERS, "lambda": 0.5, "eps": 0.1},
+    "XSimGCL": {"n_layer": LAYERS, "lambda": 0.2, "eps": 0.2, "l_star": 1, "tau": 0.15},
+    "LightGCN": {"n_layer": LAYERS},
+}
+
+Call = Callable[[int], float]
+
+
+def pyg(train: Interactions, device: str, sparse: bool) -> Call:
+    """PyG: its LightGCN and `recommendation_loss`, as in its example, with Adam at its defaults; our sampler."""
+    torch.manual_seed(0)
+    graph = BipartiteGraph.from_interactions(train).to(device)
+    size = graph.num_nodes
+    edges = to_torch_csr_tensor(graph.edge_index, size=(size, size)) if sparse else graph.edge_index
+    model = PyGLightGCN(size, DIM, LAYERS).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
+    pairs, negatives = PairSampler(graph, BATCH), NegativeSampler(graph)
+    generator = torch.Generator(device).manual_seed(0)
+
+    def call(steps: int) -> float:
+        batches = itertools.islice(itertools.cycle(pairs.epoch(generator)), steps)
+        began = _now(device)
+        for user, positive in batches:
+            negative = negatives.sample(user, 1, generator).squeeze(1)
+            labels = torch.stack([torch.cat([user, user]), graph.item_node(torch.cat([positive, negative]))])
+            optimizer.zero_grad()
+            positive_rank, negative_rank = model(edges, labels).chunk(2)
+            nodes = torch.cat([user, graph.item_node(positive), graph.item_node(negative)])
+            loss = model.recommendation_loss(positive_rank, negative_rank, node_id=nodes, lambda_reg=1e-4)
+            loss.backward()
+            optimizer.step()
+        return (_now(device) - began) / steps
+
+    return call
+
+
+def lightgcn_pytorch(path: Path, train: Interactions) -> Call:
+    """LightGCN-PyTorch: its LightGCN and BPRLoss.stageOne; triples are drawn before the clock starts."""
+    sys.path.insert(0, str(path / "code"))
+    arguments, sys.argv = (
+        sys.argv,
+        ["main.py", f"--bpr_batch={BATCH}", f"--recdim={DIM}", f"--layer={LAYERS}", "--tensorboard=0"],
+    )
+    with _quiet():
+        utils = importlib.import_module("utils")
+        model_file = importlib.import_module("model")
+    sys.argv = arguments
+    known = np.split(train.csr().indices, train.csr().indptr[1:-1])
+    adjacency = _adjacency(train)
+    data = types.SimpleNamespace(
+        n_users=train.num_users,
+        m_items=train.num_items,
+        allPos=known,
+        trainDataSize=BATCH,
+        getSparseGraph=lambda: adjacency,
+    )
+    with _quiet():
+        model = model_file.LightGCN(utils.world.config, data).to(utils.world.device)
+        loss = utils.BPRLoss(model, utils.world.config)
+
+    def call(steps: int) -> float:
+        data.trainDataSize = BATCH * steps
+        drawn = torch.from_numpy(utils.UniformSample_original_python(data)).long().to(utils.world.device)
+        batches = list(zip(*(column.split(BATCH) for column in drawn.T)))
+        began = time.perf_counter()
+        for user, positive, negative in batches:
+            loss.stageOne(user, positive, negative)
+        return (time.perf_counter() - began) / len(batches)
+
+    return call
+
+
+def recbole(path: Path, train: Interactions) -> Call:
+    """RecBole: its LightGCN, its Sampler for each batch, and the statements of its Trainer's inner loop.
+
+    Its package is imported in parts, because the whole needs libraries that a step does not. Patched at run time:
+    numpy's removed aliases, `dok_matrix._update`, which newer scipy lacks.
+    """
+    _import_parts_of_recbole(path)
+    lightgcn = importlib.import_module("recbole.model.general_recommender.lightgcn")
+    sampler_file = importlib.import_module("recbole.sampler.sampler")
+    # Its ids start at 1; row 0 is padding.
+    user, item = torch.from_numpy(train.user).long() + 1, torch.from_numpy(train.item).long() + 1
+    sizes = {"user_id": train.num_users + 1, "item_id": train.num_items + 1}
+    matrix = sp.coo_matrix(
+        (np.ones(len(train)), (user.numpy(), item.numpy())), shape=(sizes["user_id"], sizes["item_id"])
+    )
+    data = types.SimpleNamespace(
+        num=sizes.__getitem__,
+        inter_matrix=lambda form: matrix,
+        inter_feat={"user_id": user, "item_id": item},
+        uid_field="user_id",
+        iid_field="item_id",
+        user_num=sizes["user_id"],
+        item_num=sizes["item_id"],
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "NEG_PREFIX": "neg_", "device": device}
+    config |= {"embedding_size": DIM, "n_layers": LAYERS, "reg_weight": 1e-5, "require_pow": False}
+    model = lightgcn.LightGCN(config, data).to(device)
+    sampler = sampler_file.Sampler(["train"], [data]).set_phase("train")
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
+
+    def call(steps: int) -> float:
+        order = torch.randperm(len(train))[: BATCH * steps].split(BATCH)
+        total, began = 0.0, time.perf_counter()
+        for batch in order:
+            one, positive = user[batch], item[batch]
+            negative = sampler.sample_by_user_ids(one.numpy(), positive.numpy(), 1)
+            columns = {"user_id": one, "item_id": positive, "neg_item_id": negative}
+            optimizer.zero_grad()
+            loss = model.calculate_loss({name: column.to(device) for name, column in columns.items()})
+            total += loss.item()
+            if torch.isnan(loss):
+                raise ValueError("Training loss is nan")
+            loss.backward()
+            optimizer.step()
+        return (time.perf_counter() - began) / len(order)
+
+    return call
+
+
+def _import_parts_of_recbole(path: Path) -> None:
+    for alias, kind in (("float", float), ("bool", bool), ("int", int), ("object", object)):
+        if not hasattr(np, alias):
+            setattr(np, alias, kind)
+    if not hasattr(sp.dok_matrix, "_update"):
+        sp.dok_matrix._update = lambda self, values: self._dict.update(values)  # pyright: ignore[reportAttributeAccessIssue]
+    folders = ("", ".model", ".model.general_recommender", ".sampler")
+    for name in folders:
+        package = types.ModuleType(f"recbole{name}")
+        package.__path__ = [str(path / f"recbole{name}".replace(".", "/"))]
+        sys.modules[f"recbole{name}"] = package
+    spec = importlib.util.spec_from_file_location(
+        "recbole.utils", path / "recbole" / "utils" / "enum_type.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    utils = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(utils)
+    setattr(utils, "set_color", lambda text, *_: text)  # noqa: B010 - only colours its messages
+    sys.modules["recbole.utils"] = utils
+
+
+def selfrec(path: Path, name: str, train: Interactions) -> Call:
+    """SELFRec: the train() of its SGL, SimGCL, XSimGCL or LightGCN, cut after some batches of its own sampler.
+
+    Patched at run time: `.cuda()` does nothing where there is no GPU, and its evaluation after an epoch is left out.
+    The clock starts when the first batch is ready.
+    """
+    sys.path.insert(0, str(path))
+    if not torch.cuda.is_available():
+        torch.Tensor.cuda = lambda self, *_, **__: self
+        torch.nn.Module.cuda = lambda self, *_, **__: self
+    module = importlib.import_module(f"model.graph.{name}")
+    options: dict[str, Any] = {
+        "model": {"name": name, "type": "graph"},
+        "item.ranking.topN": [20],
+        "embedding.size": DIM,
+        "max.epoch": 1,
+        "batch.size": BATCH,
+        "learning.rate": LR,
+        "reg.lambda": 1e-4,
+        "output": "./results/",
+        name: SELFREC[name],
+    }
+    pairs = [[str(u), str(i), 1.0] for u, i in zip(train.user.tolist(), train.item.tolist())]
+    home = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        os.chdir(folder)  # it writes ./log/
+        tool = getattr(module, name)(options, pairs, [])
+        os.chdir(home)
+    tool.fast_evaluation = lambda epoch: tool.save()
+    tool.bestPerformance = [0, {}]
+    next_batch = module.next_batch_pairwise
+    clock = {"steps": 1, "seconds": 0.0}
+
+    def limited(data: Any, batch_size: int, *more: Any) -> Iterator[Any]:
+        batches = next_batch(data, batch_size, *more)
+        first = next(batches)
+        began = _now("cuda" if torch.cuda.is_available() else "cpu")
+        yield from itertools.islice(itertools.chain([first], batches), clock["steps"])
+        clock["seconds"] = _now("cuda" if torch.cuda.is_available() else "cpu") - began
+
+    module.next_batch_pairwise = limited
+    tool.save()
+
+    def call(steps: int) -> float:
+        clock["steps"] = steps
+        with _quiet():
+            tool.train()
+        return clock["seconds"] / steps
+
+    return call
+
+
+def _adjacency(train: Interactions) -> torch.Tensor:
+    """Return the normalised adjacency of users and items as the coalesced COO tensor that LightGCN-PyTorch builds."""
+    ends = np.stack([train.user.astype(np.int64), train.item.astype(np.int64) + train.num_users])
+    ends = np.concatenate([ends, ends[::-1]], axis=1)
+    size = train.num_users + train.num_items
+    degree = np.maximum(np.bincount(ends[0], minlength=size), 1).astype(np.float32)
+    weight = torch.from_numpy(1 / np.sqrt(degree[ends[0]] * degree[ends[1]]))
+    return torch.sparse_coo_tensor(torch.from_numpy(ends), weight, (size, size)).coalesce()
+
+
+def _now(device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
