@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gnnrec.products import log_sum_exp
+from gnnrec.products import Coordinates, cross_entropy
 
 
 def mean(loss: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -34,16 +34,23 @@ def bpr(positive: Tensor, negative: Tensor, weight: Tensor | None = None) -> Ten
     return mean(F.softplus(negative - positive), weight)
 
 
-def softmax_loss(positive: Tensor, negatives: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Sampled softmax, mean over the batch: -log(exp(p) / (exp(p) + sum_n exp(n))) = softplus(log sum_n exp(n) - p).
+def softmax_loss(
+    positive: Tensor,
+    queries: Tensor,
+    keys: Tensor,
+    shift: Tensor | None = None,
+    left_out: Coordinates | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Sampled softmax, mean over the batch: -log(exp(p_i) / (exp(p_i) + sum_j exp(q_i . k_j + shift_j))).
 
-    Bengio and Senecal 2008, https://doi.org/10.1109/TNN.2007.912312. Corrections for how the negatives were drawn
-    (subtract log of the expected count) and the temperature are applied to the logits by the caller.
+    Bengio and Senecal 2008, https://doi.org/10.1109/TNN.2007.912312. The negatives k are shared by the batch;
+    corrections for how they were drawn (subtract the log of the expected count) go into `shift`, the temperature into
+    the logits. `left_out` lists (row, key) pairs that do not count, for example known positives of a user.
 
-    Shapes: positive [batch], negatives [batch], the log-sum-exp of each row's negative logits (see
-    products.log_sum_exp; -inf for a row without any) -> scalar.
+    Shapes: positive [batch], queries [batch, dim], keys [num_negatives, dim], shift [num_negatives] -> scalar.
     """
-    return mean(F.softplus(negatives - positive), weight)
+    return cross_entropy(positive, queries, keys, shift, left_out, weight)
 
 
 def bce(positive: Tensor, negative: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -103,7 +110,8 @@ def info_nce(first: Tensor, second: Tensor, temperature: float = 0.2, weight: Te
     Shapes: first, second [rows, dim], weight [rows] -> scalar.
     """
     first, second = F.normalize(first, dim=-1) / temperature, F.normalize(second, dim=-1)
-    return mean(log_sum_exp(first, second) - (first * second).sum(dim=-1), weight)
+    itself = torch.arange(len(first), device=first.device)
+    return cross_entropy((first * second).sum(dim=-1), first, second, None, (itself, itself), weight)
 
 
 def grace(first: Tensor, second: Tensor, temperature: float = 0.2, weight: Tensor | None = None) -> Tensor:
@@ -115,13 +123,14 @@ def grace(first: Tensor, second: Tensor, temperature: float = 0.2, weight: Tenso
     Shapes: first, second [rows, dim], weight [rows] -> scalar.
     """
     first, second = F.normalize(first, dim=-1), F.normalize(second, dim=-1)
-    itself = torch.arange(len(first), device=first.device)
+    # In [other, own] the other view's own row is the positive, and the row itself is none of its negatives.
+    row = torch.arange(len(first), device=first.device).repeat_interleave(2)
+    key = row + len(first) * torch.arange(2, device=first.device).repeat(len(first))
 
     def one_way(own: Tensor, other: Tensor) -> Tensor:
         scaled = own / temperature
-        inside = log_sum_exp(scaled, own, left_out=(itself, itself))
-        total = torch.logaddexp(log_sum_exp(scaled, other), inside)
-        return mean(total - (scaled * other).sum(dim=-1), weight)
+        positive = (scaled * other).sum(dim=-1)
+        return cross_entropy(positive, scaled, torch.cat([other, own]), None, (row, key), weight)
 
     return (one_way(first, second) + one_way(second, first)) / 2
 
@@ -146,7 +155,7 @@ def pop_dcl(
     # exp(80) is within float32; such a negative counts for nothing in any case.
     gap = ((positive.unsqueeze(1) - negative) / temperature).clamp(max=80)
     logits = (negative - odds.unsqueeze(1) * gap.exp()) / temperature
-    return softmax_loss((positive - positive_shift) / temperature, logits.logsumexp(dim=1), weight)
+    return mean(F.softplus(logits.logsumexp(dim=1) - (positive - positive_shift) / temperature), weight)
 
 
 def alignment(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Tensor:

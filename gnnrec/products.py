@@ -1,4 +1,4 @@
-"""Log-sum-exp over products of two tables of vectors, without keeping the products: what softmax losses cost."""
+"""Cross-entropy over products of two tables of vectors, without keeping the products: what softmax losses cost."""
 
 from __future__ import annotations
 
@@ -14,60 +14,81 @@ _LEAST_ROWS = 64
 Coordinates = tuple[Tensor, Tensor]
 
 
-def log_sum_exp(
-    queries: Tensor, keys: Tensor, shift: Tensor | None = None, left_out: Coordinates | None = None
+def cross_entropy(
+    positive: Tensor,
+    queries: Tensor,
+    keys: Tensor,
+    shift: Tensor | None = None,
+    left_out: Coordinates | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
-    """Return log sum_j exp(q_i . k_j + shift_j) of each row i, over the keys j that are not left out.
+    """Return the mean over rows i of w_i [log(exp(p_i) + sum_j exp(l_ij)) - p_i], l_ij = q_i . k_j + shift_j.
 
-    Logits are computed in blocks of rows, once here and once more for the gradient, so that memory does not grow with
-    the number of pairs and no block leaves the cache: torch's own operations pass some ten times over a matrix
-    of all logits in main memory. The gradients are exact: p_ij = exp(logit_ij - result_i), dq = g p k, dk = (g p)^T q.
+    The sum runs over the keys j that are not left out. Logits are computed in blocks of rows and turned into
+    gradients at once (dl = w softmax(l) / rows, dq = dl k, dk = dl^T q), so that memory does not grow with the number
+    of pairs and no block leaves the cache: torch's own operations pass some ten times over a matrix of all
+    logits in main memory. The gradients are exact.
 
     Args:
-        queries: [rows, dim]. keys: [num_keys, dim]. shift: [num_keys], a constant (no gradient).
+        positive: [rows], the logits p. queries: [rows, dim]. keys: [num_keys, dim].
+        shift: [num_keys], a constant: no gradient flows to it. weight: [rows], the same.
         left_out: (row, key) int64 indices of the pairs that do not count, rows ascending.
 
-    Shapes: -> [rows]; -inf where nothing is left of a row.
+    Shapes: -> scalar; a row of which nothing is left costs nothing.
     """
-    if not len(keys):
-        return queries.new_full((len(queries),), float("-inf"))
     if shift is None:
         shift = torch.zeros(len(keys), dtype=keys.dtype, device=keys.device)
     if left_out is None:
         nothing = torch.zeros(0, dtype=torch.int64, device=keys.device)
         left_out = nothing, nothing
-    result: Tensor = _LogSumExp.apply(queries, keys, shift.detach(), *left_out)  # pyright: ignore[reportAssignmentType]
+    share = torch.full_like(positive, 1 / max(len(positive), 1)).detach()
+    if weight is not None:
+        share = share * weight.detach()
+    result: Tensor = _CrossEntropy.apply(positive, queries, keys, shift.detach(), *left_out, share)  # pyright: ignore[reportAssignmentType]
     return result
 
 
-class _LogSumExp(torch.autograd.Function):
+class _CrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, shift: Tensor, row: Tensor, key: Tensor) -> Tensor:
-        result = queries.new_empty(len(queries))
+    def forward(
+        ctx: Any,
+        positive: Tensor,
+        queries: Tensor,
+        keys: Tensor,
+        shift: Tensor,
+        row: Tensor,
+        key: Tensor,
+        share: Tensor,
+    ) -> Tensor:
+        loss = torch.empty_like(positive)
+        for_queries, for_keys = torch.empty_like(queries), torch.zeros_like(keys)
+        for_positive = torch.empty_like(positive)
         for rows, logits in _blocks(queries, keys, shift, row, key):
-            top = logits.amax(dim=1, keepdim=True).nan_to_num_(neginf=0.0, posinf=torch.inf, nan=torch.nan)
-            torch.add(logits.sub_(top).exp_().sum(dim=1).log_(), top.squeeze(1), out=result[rows])
-        ctx.save_for_backward(queries, keys, shift, row, key, result)
-        return result
+            own = positive[rows]
+            top = torch.maximum(logits.amax(dim=1), own) if len(keys) else own
+            others, own = logits.sub_(top.unsqueeze(1)).exp_(), own - top
+            left = own.exp()
+            total = others.sum(dim=1) + left
+            loss[rows] = (total.log() - own) * share[rows]
+            factor = share[rows] / total
+            for_positive[rows] = left * factor - share[rows]
+            others.mul_(factor.unsqueeze(1))
+            torch.mm(others, keys, out=for_queries[rows])
+            for_keys.addmm_(others.T, queries[rows])
+        ctx.save_for_backward(for_positive, for_queries, for_keys)
+        return loss.sum()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, shift, row, key, result = ctx.saved_tensors
-        for_queries, for_keys = torch.empty_like(queries), torch.zeros_like(keys)
-        known = result.masked_fill(torch.isneginf(result), 0.0).unsqueeze(1)
-        for rows, logits in _blocks(queries, keys, shift, row, key):
-            weighted = logits.sub_(known[rows]).exp_().mul_(gradient[rows].unsqueeze(1))
-            torch.mm(weighted, keys, out=for_queries[rows])
-            for_keys.addmm_(weighted.T, queries[rows])
-        return for_queries, for_keys, None, None, None
+        return (*(gradient * part for part in ctx.saved_tensors), None, None, None, None)
 
 
 def _blocks(
     queries: Tensor, keys: Tensor, shift: Tensor, row: Tensor, key: Tensor
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield blocks of rows and their logits, in one kept buffer."""
-    size = max(_LEAST_ROWS, _CELLS[queries.device.type] // len(keys))
+    size = max(_LEAST_ROWS, _CELLS[queries.device.type] // max(len(keys), 1))
     starts = range(0, len(queries), size)
     ends = torch.searchsorted(row, torch.tensor([*starts, len(queries)], device=row.device)).tolist()
     buffer = queries.new_empty(min(size, len(queries)), len(keys))

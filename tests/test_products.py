@@ -7,67 +7,73 @@ import torch
 from torch import Tensor
 
 from gnnrec import products
-from gnnrec.products import log_sum_exp
+from gnnrec.products import cross_entropy
 
 
-def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def dense(queries: Tensor, keys: Tensor, shift: Tensor, row: Tensor, key: Tensor) -> Tensor:
+def dense(
+    positive: Tensor,
+    queries: Tensor,
+    keys: Tensor,
+    shift: Tensor,
+    left_out: tuple[Tensor, Tensor],
+    weight: Tensor,
+) -> Tensor:
     out = torch.zeros(len(queries), len(keys), dtype=torch.bool)
-    out[row, key] = True
-    return (queries @ keys.T + shift).masked_fill(out, -math.inf).logsumexp(dim=1)
+    out[left_out] = True
+    logits = (queries @ keys.T + shift).masked_fill(out, -math.inf)
+    return (weight * (torch.cat([positive.unsqueeze(1), logits], dim=1).logsumexp(dim=1) - positive)).mean()
 
 
 @pytest.mark.parametrize("rows", [1, 5, 64, 130])
-def test_values_and_gradients_equal_the_dense_formula(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_and_gradients_equal_the_dense_formula(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "_LEAST_ROWS", 1)
     monkeypatch.setitem(products._CELLS, "cpu", 100)  # several blocks, the last one shorter
-    queries, keys, shift = (
-        draw(rows, 3).requires_grad_(),
-        draw(9, 3, seed=1).requires_grad_(),
-        draw(9, seed=2),
-    )
-    row = torch.arange(rows).repeat_interleave(2)
-    key = torch.arange(2 * rows) * 5 % 9
-    found, expected = (
-        f(queries, keys, shift, *p) for f, p in ((log_sum_exp, [(row, key)]), (dense, (row, key)))
-    )
+    inputs = (draw(rows, seed=4), draw(rows, 3), draw(9, 3, seed=1))
+    for part in inputs:
+        part.requires_grad_()
+    row, key = torch.arange(rows).repeat_interleave(2), torch.arange(2 * rows) * 5 % 9
+    constants = (draw(9, seed=2), (row, key), draw(rows, seed=3).abs())
+    found, expected = cross_entropy(*inputs, *constants), dense(*inputs, *constants)
     torch.testing.assert_close(found, expected)
-    weight = draw(rows, seed=3)
     for one, two in zip(
-        torch.autograd.grad((found * weight).sum(), (queries, keys)),
-        torch.autograd.grad((expected * weight).sum(), (queries, keys)),
-        strict=True,
+        torch.autograd.grad(2 * found, inputs), torch.autograd.grad(2 * expected, inputs), strict=True
     ):
         torch.testing.assert_close(one, two)
 
 
 def test_gradcheck_with_one_tensor_on_both_sides() -> None:
     table, itself = draw(6, 3).requires_grad_(), torch.arange(6)
-    assert torch.autograd.gradcheck(lambda x: log_sum_exp(x, x, left_out=(itself, itself)), (table,))
+    assert torch.autograd.gradcheck(
+        lambda x: cross_entropy(x[:, 0], x, x, left_out=(itself, itself)), (table,)
+    )
 
 
 def test_large_logits_do_not_overflow() -> None:
-    queries, keys = torch.tensor([[300.0], [-300.0]]), torch.tensor([[1.0], [1.0], [-1.0]])
-    assert log_sum_exp(queries, keys).tolist() == pytest.approx([300 + math.log(2), 300.0])
+    positive, queries = torch.tensor([0.0, 300.0]), torch.tensor([[300.0], [-300.0]])
+    loss = cross_entropy(positive, queries, torch.tensor([[1.0], [1.0], [-1.0]]))
+    assert loss.item() == pytest.approx((300 + math.log(2) + math.log(2)) / 2)
 
 
-def test_a_row_with_nothing_left_is_minus_infinity_without_gradient() -> None:
-    queries, keys = draw(2, 3).requires_grad_(), draw(2, 3, seed=1).requires_grad_()
-    result = log_sum_exp(queries, keys, left_out=(torch.tensor([0, 0]), torch.tensor([0, 1])))
-    assert result[0] == -math.inf
-    gradient = torch.autograd.grad(torch.nn.functional.softplus(result).sum(), (queries, keys))
-    assert not gradient[0][0].any()
-    assert all(torch.isfinite(part).all() for part in gradient)
+@pytest.mark.parametrize("num_keys", [0, 2])
+def test_a_row_with_nothing_left_costs_nothing(num_keys: int) -> None:
+    inputs = (
+        draw(2).requires_grad_(),
+        draw(2, 3).requires_grad_(),
+        draw(num_keys, 3, seed=1).requires_grad_(),
+    )
+    pairs = torch.arange(2).repeat_interleave(num_keys), torch.arange(num_keys).repeat(2)
+    loss = cross_entropy(*inputs, left_out=pairs)
+    assert loss.item() == 0
+    assert not any(part.any() for part in torch.autograd.grad(loss, inputs))
 
 
 def test_nan_is_not_hidden() -> None:
-    queries = torch.tensor([[math.nan], [1.0]])
-    assert log_sum_exp(queries, torch.ones(2, 1)).isnan().tolist() == [True, False]
+    assert cross_entropy(torch.zeros(2), torch.tensor([[math.nan], [1.0]]), torch.ones(2, 1)).isnan()
 
 
-def test_no_keys_or_no_rows() -> None:
-    assert log_sum_exp(torch.ones(2, 3), torch.ones(0, 3)).tolist() == [-math.inf] * 2
-    assert log_sum_exp(torch.ones(0, 3), torch.ones(2, 3)).shape == (0,)
+def test_no_rows() -> None:
+    assert cross_entropy(torch.ones(0), torch.ones(0, 3), torch.ones(2, 3)).item() == 0

@@ -14,7 +14,6 @@ from gnnrec import losses
 from gnnrec.errors import check_choice, check_range
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.step import Step
-from gnnrec.products import log_sum_exp
 
 NEGATIVES = ("all", "uniform", "popularity", "in_batch", "mixed")
 
@@ -73,9 +72,7 @@ class Softmax:
         positive = (user_emb * positive_emb).sum(-1) + self.adjustment * log_popularity[step.positive]
         shift = self.adjustment * log_popularity[candidates] - log_expected
         left_out = known_pairs(step.train, step.user, step.positive, candidates, self.mask_positives)
-        return losses.softmax_loss(
-            positive, log_sum_exp(user_emb, candidate_emb, shift, left_out), step.weight
-        )
+        return losses.softmax_loss(positive, user_emb, candidate_emb, shift, left_out, step.weight)
 
     def _draw(self, step: Step, counts: Tensor, log_popularity: Tensor) -> tuple[Tensor, Tensor]:
         """Return distinct candidates and the log of how often each is expected, per time that it was drawn."""
