@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from gnnrec.graph import BipartiteGraph, _Structure
 
@@ -60,7 +61,8 @@ def walk_neighbours(
     node = np.zeros((num_nodes, num_neighbours), dtype=np.int64)
     weight = np.zeros((num_nodes, num_neighbours), dtype=np.float32)
     starts = np.flatnonzero(degree)
-    for block in np.array_split(starts, len(starts) * num_walks * walk_length // BLOCK + 1):
+    blocks = np.array_split(starts, len(starts) * num_walks * walk_length // BLOCK + 1)
+    for block in tqdm(blocks, desc="walks", unit="block", disable=None, leave=False):
         current, visits = np.repeat(block, num_walks), []
         for _ in range(walk_length):
             step = (random.random(len(current)) * degree[current]).astype(np.int64)

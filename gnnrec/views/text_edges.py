@@ -10,12 +10,13 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import BipartiteGraph, _Structure
 from gnnrec.views.view import View, draw
 
-BLOCK = 2048  # rows of the similarity matrix at once
+BLOCK = 2**25  # entries of the similarity matrix at once
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ def nearest_texts(vectors: Tensor, seen: Tensor, k: int) -> tuple[Tensor, Tensor
     x = F.normalize(vectors - vectors[warm].mean(dim=0), dim=1)
     near = torch.zeros(len(x), k, dtype=torch.int64, device=x.device)
     cosine = torch.zeros(len(x), k, device=x.device)
-    found = min(k, len(warm))
-    for start in range(0, len(x), BLOCK):
-        rows = torch.arange(start, min(start + BLOCK, len(x)), device=x.device)
+    found, step = min(k, len(warm)), max(1, BLOCK // max(len(warm), 1))
+    for start in tqdm(range(0, len(x), step), desc="near texts", unit="block", disable=None, leave=False):
+        rows = torch.arange(start, min(start + step, len(x)), device=x.device)
         similarity = (x[rows] @ x[warm].T).masked_fill_(rows.unsqueeze(1) == warm, 0)
         value, column = similarity.clamp_(min=0).topk(found, dim=1)
         cosine[rows, :found] = value
