@@ -57,12 +57,21 @@ def check_split(model: ModelFolder, split: str | None) -> None:
 
     An adapted model carries gnnrec.json with the fingerprint of that split; any other model passes.
     """
-    made_from = read_json(model.path / CARD, {}).get("split")
+    made_from = split_of(model.path / CARD)
     if made_from is not None and made_from != split:
         raise DataError(
             f"text model '{model.name}' was adapted on the train part of split {made_from[:12]}, not of "
             f"split {split[:12] if split else 'unknown'}: adapt it on this split, or use another text.model"
         )
+
+
+def split_of(card: Path) -> str | None:
+    """Return the fingerprint of the split that a card names; None where there is no card, or it names none."""
+    content = read_json(card, {})
+    made_from = content.get("split") if isinstance(content, dict) else content
+    if made_from is not None and not isinstance(made_from, str):
+        raise DataError(f"'{card}' must be an object whose 'split' is a fingerprint (got {made_from!r})")
+    return made_from
 
 
 def read_json(path: Path, default: Any) -> Any:

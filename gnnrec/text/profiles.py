@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec.errors import DataError
-from gnnrec.text.models import read_json
+from gnnrec.text.models import split_of
 from gnnrec.text.templates import to_text
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def load_profiles(path: str | Path, raw_ids: Sequence[Any], split: str | None = 
     path = Path(path).expanduser()
     if not path.is_file():
         raise DataError(f"there is no file of generated texts at '{path}'")
-    made_from = read_json(card_path(path), {}).get("split")
+    made_from = split_of(card_path(path))
     if made_from is not None and made_from != split:
         raise DataError(
             f"'{path}' was written from the train part of split {made_from[:12]}, but the split is "
@@ -47,7 +47,10 @@ def load_profiles(path: str | Path, raw_ids: Sequence[Any], split: str | None = 
 def read_profiles(path: Path, allow_cut: bool = False) -> dict[str, str]:
     """Return {raw id: text} of a JSONL file; with `allow_cut` a last line that was cut is left out."""
     texts: dict[str, str] = {}
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is not UTF-8 text ({error})") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -56,7 +56,7 @@ class TransformerEncoder:
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of prompt + text, special tokens included, cut to max_length."""
         limit = self.max_length * _CHARACTERS_PER_TOKEN
-        prepared = [self.settings.prompt + text[:limit] for text in texts]
+        prepared = [_encodable(self.settings.prompt + text[:limit]) for text in texts]
         if self.settings.lower_case:
             prepared = [text.lower() for text in prepared]
         tokens = self.tokenizer(
@@ -70,6 +70,13 @@ class TransformerEncoder:
         )["input_ids"]
         if self.eos is not None:
             tokens = [_end_with(ids, self.eos, self.max_length) for ids in tokens]
+        known = self.model.get_input_embeddings().num_embeddings
+        largest = max((max(ids) for ids in tokens if ids), default=0)
+        if largest >= known:
+            raise DataError(
+                f"the tokenizer of text model '{self.name}' gives token {largest}, its weights know {known} tokens: "
+                "they belong to different models"
+            )
         return [ids or [self.pad] for ids in tokens]
 
     def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
@@ -188,6 +195,11 @@ def _batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
         size = max(1, budget // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
+
+
+def _encodable(text: str) -> str:
+    """Return the text with '?' for each half of a character, which UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _end_with(ids: list[int], eos: int, max_length: int) -> list[int]:

@@ -45,7 +45,7 @@ def load_vectors(path: str | Path, raw_ids: Sequence[Any]) -> LoadedVectors:
     if not path.is_file():
         raise DataError(f"there is no file of vectors at '{path}'")
     ids, table = _READERS[path.suffix](path)
-    if table.ndim != 2 or table.dtype.kind not in "fiu":
+    if table.ndim != 2 or table.dtype.kind not in "fiu" or not table.shape[1]:
         raise DataError(
             f"'{path}' must hold numbers [rows, dimensions] (got {table.dtype} {list(table.shape)})"
         )
@@ -66,7 +66,8 @@ def _match(path: Path, ids: list[str], table: np.ndarray, wanted: list[str]) -> 
     if len(row) != len(ids):
         repeated = next(one for index, one in enumerate(ids) if row[one] != index)
         raise DataError(f"'{path}' repeats {len(ids) - len(row)} ids, for example '{repeated}'")
-    table = table.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is told next
+        table = table.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
     if len(bad):
         raise DataError(
@@ -99,7 +100,7 @@ def _read_npy(path: Path) -> tuple[list[Any] | None, np.ndarray]:
         table = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"'{path}' is not a whole .npy file without pickled objects: {error}") from error
-    return read_json(_side_file(path), None), table
+    return _read_ids(path), table
 
 
 def _read_safetensors(path: Path) -> tuple[list[Any] | None, np.ndarray]:
@@ -114,7 +115,7 @@ def _read_safetensors(path: Path) -> tuple[list[Any] | None, np.ndarray]:
             ids = file.get_tensor("ids").tolist() if "ids" in names else None
     except (SafetensorError, OSError, TypeError) as error:
         raise DataError(f"'{path}' is not a whole safetensors file: {error}") from error
-    return ids if ids is not None else read_json(_side_file(path), None), table
+    return ids if ids is not None else _read_ids(path), table
 
 
 def _read_parquet(path: Path) -> tuple[list[Any] | None, np.ndarray]:
@@ -126,15 +127,25 @@ def _read_parquet(path: Path) -> tuple[list[Any] | None, np.ndarray]:
         raise DataError(f"'{path}' has no column 'id' (columns: {', '.join(map(str, frame.columns[:5]))})")
     values = frame.drop(columns="id")
     if list(values.columns) == ["vector"]:
-        lengths = {len(one) for one in values["vector"]}
+        vectors = values["vector"].tolist()
+        if any(not hasattr(one, "__len__") for one in vectors):
+            raise DataError(f"column 'vector' of '{path}' must hold a list in every row")
+        lengths = {len(one) for one in vectors}
         if len(lengths) != 1:
             raise DataError(f"the lists in column 'vector' of '{path}' have {len(lengths)} different lengths")
-        return frame["id"].tolist(), np.stack(values["vector"].tolist())
+        return frame["id"].tolist(), np.stack(vectors)
     return frame["id"].tolist(), values.to_numpy()
 
 
-def _side_file(path: Path) -> Path:
-    return path.with_name(path.name + ".ids.json")
+def _read_ids(path: Path) -> list[Any] | None:
+    """Return the ids beside a file of vectors, None where there are none."""
+    side_file = path.with_name(path.name + ".ids.json")
+    ids = read_json(side_file, None)
+    if ids is not None and not (
+        isinstance(ids, list) and all(isinstance(one, str | int | float) for one in ids)
+    ):
+        raise DataError(f"'{side_file}' must hold a list of ids, texts or numbers")
+    return ids
 
 
 _READERS = {".npy": _read_npy, ".safetensors": _read_safetensors, ".parquet": _read_parquet}

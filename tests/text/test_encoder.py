@@ -356,3 +356,19 @@ def test_minilm_knows_what_is_alike(tmp_path: Path):
     assert similar[0, 1] > 0.5 > 0.3 > similar[0, 2]
     exact = encode_texts(texts, TextConfig(dtype="float32"), tmp_path)
     assert (exact * vectors).sum(axis=1).min() > 0.999
+
+
+def test_half_a_character_is_read_as_a_question_mark(tiny_models: dict[str, Path], tmp_path: Path):
+    vectors = encode_texts(["the \ud800 file", "the ? file"], config_of(tiny_models["bert"]), tmp_path)
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+
+
+def test_a_tokenizer_of_another_model_is_one_clear_error(tiny_models: dict[str, Path], tmp_path: Path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(tiny_models["bert"], folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["zebra"] = 99_999
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert encode_texts(["the file"], config_of(folder), tmp_path).shape == (1, 32)
+    with pytest.raises(DataError, match="gives token 99999, its weights know"):
+        encode_texts(["zebra"], config_of(folder), tmp_path)

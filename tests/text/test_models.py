@@ -101,3 +101,9 @@ def test_a_changed_minilm_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (package / "model/model.safetensors").unlink()
     with pytest.raises(DataError, match="is missing"):
         find_model("minilm")
+
+
+def test_a_missing_shard_is_one_clear_error(folder: Path):
+    sorted(folder.glob("*.safetensors"))[1].unlink()
+    with pytest.raises(DataError, match="cannot be loaded"):
+        load_model(find_model(str(folder)))

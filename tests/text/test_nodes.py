@@ -87,3 +87,11 @@ def test_the_fingerprint_follows_texts_and_settings():
     assert node_fingerprint(DATA, "item", replace(HASH, device="cuda")) == base
     assert node_fingerprint(DATA, "user", HASH) != base
     assert node_fingerprint(DATA, "item", replace(HASH, control="shuffled")) != base
+
+
+def test_a_control_of_texts_is_refused_where_a_file_of_vectors_takes_their_place(tmp_path: Path):
+    np.save(tmp_path / "v.npy", np.eye(4, dtype=np.float32))
+    for control in ("bag_of_words", "anonymized"):
+        config = replace(HASH, item_vectors=str(tmp_path / "v.npy"), control=control)
+        with pytest.raises(ConfigError, match=rf"text.control={control} is of texts, and text.item_vectors"):
+            node_vectors(DATA, "item", config, TRAIN)

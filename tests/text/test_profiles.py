@@ -57,3 +57,15 @@ def test_a_last_line_that_was_cut_is_left_out_when_resuming(tmp_path: Path):
         read_profiles(path)
     with pytest.raises(DataError, match="no file of generated texts"):
         load_profiles(tmp_path / "none.jsonl", [1])
+
+
+def test_a_file_or_card_of_another_kind_is_one_clear_error(tmp_path: Path):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"id": "a", "text": "\xff"}\n')
+    with pytest.raises(DataError, match="is not UTF-8 text"):
+        load_profiles(path, ["a"])
+    path.write_text('{"id": "a", "text": "x"}\n')
+    for card in ("[]", '{"split": 3}'):
+        (tmp_path / "p.jsonl.card.json").write_text(card)
+        with pytest.raises(DataError, match="must be an object whose 'split' is a fingerprint"):
+            load_profiles(path, ["a"])

@@ -104,3 +104,26 @@ def test_pickles_shapes_and_endings_are_refused(tmp_path: Path):
     ragged.to_parquet(tmp_path / "r.parquet")
     with pytest.raises(DataError, match="2 different lengths"):
         load_vectors(tmp_path / "r.parquet", WANTED)
+
+
+@pytest.mark.parametrize("content", ["3", '"ab"', '{"a": 1}', '["a", ["b"], null, "d"]'])
+def test_ids_that_are_no_list_of_ids_are_refused(content: str, tmp_path: Path):
+    path = write(tmp_path, ".npy")
+    path.with_name(path.name + ".ids.json").write_text(content)
+    with pytest.raises(DataError, match="must hold a list of ids"):
+        load_vectors(path, WANTED)
+
+
+def test_vectors_without_dimensions_or_without_a_list_are_refused(tmp_path: Path):
+    np.save(tmp_path / "thin.npy", np.zeros((3, 0)))
+    with pytest.raises(DataError, match=r"must hold numbers \[rows, dimensions\] \(got float64 \[3, 0\]\)"):
+        load_vectors(tmp_path / "thin.npy", WANTED)
+    pd.DataFrame({"id": ["a", "b"], "vector": [[1.0], None]}).to_parquet(tmp_path / "holes.parquet")
+    with pytest.raises(DataError, match="must hold a list in every row"):
+        load_vectors(tmp_path / "holes.parquet", WANTED)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_float32_cannot_hold_are_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="NaN or infinite"):
+        load_vectors(write(tmp_path, ".npy", VECTORS.astype(np.float64) * 1e300), WANTED)
