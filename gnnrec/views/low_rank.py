@@ -48,7 +48,7 @@ class LowRankGraph:
     def __init__(self, graph: BipartiteGraph, rank: int) -> None:
         self.num_users, self.num_items, self.num_nodes = graph.num_users, graph.num_items, graph.num_nodes
         self.device, self.degree, self.isolated = graph.device, graph.degree, graph.isolated
-        self.num_edges = 0
+        self.structure, self.num_edges = graph.structure, 0
         self.factors = _truncated_svd(graph.structure, rank)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:

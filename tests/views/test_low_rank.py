@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnnrec.encoders import GAT, NGCF, GraphSAGE, LightGCN, LightGCNpp
+from gnnrec.encoders import GAT, NGCF, GraphSAGE, LightGCN, LightGCNpp, PinSage, TextGraph
 from gnnrec.errors import ConfigError
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives import Contrast, Step
-from gnnrec.views import EdgeDropout, LowRankGraph, NodeDropout, SVDView, View, augment
+from gnnrec.views import EdgeDropout, LowRankGraph, NodeDropout, SVDView, TextEdges, View, augment
 
 NUM_USERS, NUM_ITEMS, DIM = 14, 11, 6
 NUM_NODES = NUM_USERS + NUM_ITEMS
@@ -104,6 +104,14 @@ def test_encoders_that_propagate_take_it(encoder: torch.nn.Module) -> None:
     assert not torch.allclose(final, encoder(view).final)
 
 
+def test_beside_a_text_graph_the_rest_is_low_rank() -> None:
+    view = make_view()
+    view = View(view.x, view.graph, item_text=torch.randn(NUM_ITEMS, 5, generator=seeded()))
+    encoder, low = TextGraph(DIM, LightGCN(DIM, 1), k=2), SVDView(3)(view, seeded())
+    text = encoder(view).final - encoder.encoder(view).final
+    torch.testing.assert_close(encoder(low).final, encoder.encoder(low).final + text)
+
+
 def test_the_svd_is_of_the_whole_graph_and_made_once() -> None:
     view = make_view()
     one = SVDView(3)(view, seeded()).graph
@@ -121,6 +129,11 @@ def test_what_needs_edges_is_told_that_there_are_none() -> None:
         EdgeDropout(0.1)(low, seeded())
     with pytest.raises(ConfigError, match=r"no 'edge_values': .*use an encoder that propagates"):
         GAT(DIM)(low)
+    for encoder in (PinSage(DIM), GraphSAGE(DIM, aggregator="max")):
+        with pytest.raises(ConfigError, match="no 'weight'"):
+            encoder(low)
+    with pytest.raises(ConfigError, match="no 'weight'"):
+        TextEdges()(View(low.x, low.graph, item_text=torch.randn(NUM_ITEMS, 3)), seeded())
     with pytest.raises(ConfigError, match=r"'rank' must be below 11.*\(got 11\)"):
         SVDView(11)(view, seeded())
     with pytest.raises(ConfigError, match="'rank' must be in"):
