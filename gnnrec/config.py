@@ -191,7 +191,8 @@ class RunConfig:
                     f"'model.objective.{name}' must have the keys 'term' and 'weight' (got {part!r})"
                 )
             term = build(part["term"], f"model.objective.{name}.term")
-            check_encoder(term, encoder, self.init.dim)
+            if encoder is not None:
+                check_encoder(term, encoder, self.init.dim)
             check_range("weight", part.get("weight", 1.0), f"model.objective.{name}", low=0)
 
 

@@ -33,7 +33,9 @@ class Prepared:
     @property
     def width(self) -> int:
         """Dimensions of the vectors, or number of categories."""
-        return int((0, *self.values.shape)[-1])
+        shape = self.values.shape
+        assert shape is not None, "a matrix has a shape"
+        return int(shape[1])
 
 
 def prepare(vectors: Vectors | None, seen: Tensor, side: str) -> list[Prepared]:

@@ -97,10 +97,11 @@ class BlockPart(nn.Module):
 
     def __init__(self, block: Prepared, projection: nn.Module, dim: int, std: float | None) -> None:
         super().__init__()
-        dense = isinstance(block.values, Tensor)
-        self.register_buffer("vectors", block.values if dense else None, persistent=False)
-        names = () if dense else ("category", "offset", "share")
-        for name, value in zip(names, () if dense else _bags(block.values), strict=True):
+        self.register_buffer(
+            "vectors", block.values if isinstance(block.values, Tensor) else None, persistent=False
+        )
+        bags = () if isinstance(block.values, Tensor) else _bags(block.values)
+        for name, value in zip(("category", "offset", "share"), bags):
             self.register_buffer(name, value, persistent=False)
         self.register_buffer("present", block.present, persistent=False)
         self.projection = projection
@@ -131,7 +132,9 @@ class BlockPart(nn.Module):
     def _scale(self, std: float) -> None:
         x = self._projected()
         spread = (x if self.present is None else x[self.present]).std()
-        self.projection.weight.mul_(std / spread.clamp(min=1e-12))
+        weight = self.projection.weight
+        assert isinstance(weight, Tensor)
+        weight.mul_(std / spread.clamp(min=1e-12))
 
 
 def _bags(shares: sp.csr_array) -> tuple[Tensor, Tensor, Tensor]:
