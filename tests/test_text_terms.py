@@ -132,15 +132,15 @@ class Recorder(torch.nn.Module):
         return self.inner(view, keep_layers=keep_layers)
 
 
+@pytest.mark.parametrize("loss", ["info_nce", "cosine"])
 @pytest.mark.parametrize("users", ["none", "profile"])
 def test_text_reconstruction_against_the_formula(
-    train: Interactions, vectors: np.ndarray, users: str
+    train: Interactions, vectors: np.ndarray, users: str, loss: str
 ) -> None:
     step = make_step(train)
     step.encoder = Recorder(step.encoder)
-    term = TextReconstruction(
-        users, p=0.6, temperature=0.4, dim=DIM, out_dim=DIM, train=train, item_vectors=vectors
-    )
+    options = {"dim": DIM, "out_dim": DIM, "train": train, "item_vectors": vectors}
+    term = TextReconstruction(users, p=0.6, loss=loss, temperature=0.4, gamma=3.0, **options)  # type: ignore[arg-type]
     with torch.no_grad():
         term.token.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     value = float(term(step).detach())
@@ -156,7 +156,10 @@ def test_text_reconstruction_against_the_formula(
     assert not masked[allowed].all()
     torch.testing.assert_close(x[~masked], step.view.x[~masked])
     final = step.encoder.inner(type(step.view)(x, step.train)).final.detach().double().numpy()
-    expected = info_nce(perceptron(term.project, final[masked]), text[masked], 0.4)
+    restored, target = perceptron(term.project, final[masked]), text[masked]
+    lengths = np.linalg.norm(restored, axis=1) * np.linalg.norm(target, axis=1)
+    cosine_error = ((1 - (restored * target).sum(axis=1) / lengths) ** 3).mean()
+    expected = info_nce(restored, target, 0.4) if loss == "info_nce" else cosine_error
     assert value == pytest.approx(expected, rel=1e-4)
 
 
@@ -215,6 +218,8 @@ def test_without_vectors_a_term_says_what_it_needs(train: Interactions) -> None:
         (TextReconstruction, {"p": 0}, "'p' must be in"),
         (TextReconstruction, {"users": "some"}, "unknown users 'some'"),
         (TextReconstruction, {"max_nodes": 1}, "'max_nodes' must be in"),
+        (TextReconstruction, {"loss": "cosin"}, "did you mean 'cosine'"),
+        (TextReconstruction, {"gamma": 0.5}, "'gamma' must be in"),
     ],
 )
 def test_a_wrong_option_is_told(term: type, options: dict, told: str) -> None:
@@ -233,6 +238,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 TERMS = {
     "con": {"_target_": "gnnrec.objectives.TextContrast"},
     "gen": {"_target_": "gnnrec.objectives.TextReconstruction", "p": 0.3},
+    "mae": {"_target_": "gnnrec.objectives.TextReconstruction", "p": 0.3, "loss": "cosine"},
 }
 
 
@@ -285,7 +291,7 @@ def test_the_trained_parts_belong_to_the_model_and_are_trained(folder: Path) -> 
     assert torch.equal(torch.random.get_rng_state(), state)
     before = {name: p.detach().clone() for name, p in recommender.named_parameters()}
     assert all(torch.equal(p, before[name]) for name, p in again.named_parameters())
-    assert {name.split(".")[1] for name in before if name.startswith("heads.")} == {"con", "gen"}
+    assert {name.split(".")[1] for name in before if name.startswith("heads.")} == {"con", "gen", "mae"}
     assert set(recommender.heads["con"].parameters()) == set(objective.terms["con"].term.parameters())  # type: ignore[attr-defined]
     plain = make_recommender(settings, train, vectors)  # features and encoder do not depend on the terms
     assert all(torch.equal(p, before[name]) for name, p in plain.named_parameters())

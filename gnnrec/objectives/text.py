@@ -12,6 +12,7 @@ from gnnrec import losses
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, check_choice, check_range
 from gnnrec.features import Prepared, Vectors, prepare, profile, side_by_side
+from gnnrec.objectives.reconstruction import scaled_cosine_error
 from gnnrec.objectives.step import Step, rows
 from gnnrec.text.blocks import Block
 
@@ -97,18 +98,22 @@ class TextContrast(nn.Module):
 
 
 class TextReconstruction(nn.Module):
-    """Restore the text of masked nodes: InfoNCE between f(final embedding) and the text vector.
+    """Restore the text of masked nodes from their neighbourhood: L(f(final embedding), text vector).
 
     Nodes that have text and edges are masked with probability p: their row of x becomes a learned token, the view is
-    encoded again, and loss = mean_i -log(exp(cos(f(e_i), v_i) / t) / sum_j exp(cos(f(e_i), v_j) / t)) over the masked
-    nodes; f is a perceptron with one hidden layer of (width + out_dim) / 2 and leaky ReLU.
-    Ren et al. 2024, RLMRec-Gen, https://arxiv.org/abs/2310.15950, section 3.3. Deviations: the masked view is a pass
-    of its own, so that ranking sees x whole (their code ranks on it); an independent draw per node; texts are
+    encoded again, and with c_ij = cos(f(e_i), v_j), i and j masked nodes,
+    loss=info_nce: mean_i -log(exp(c_ii / t) / sum_j exp(c_ij / t)) (Ren et al. 2024, RLMRec-Gen,
+    https://arxiv.org/abs/2310.15950, section 3.3);
+    loss=cosine: mean_i (1 - c_ii)^gamma (the scaled cosine error of Hou et al. 2022, GraphMAE,
+    https://arxiv.org/abs/2205.10803, eq. 2, on text, for any encoder and without GraphMAE's graph decoder).
+    f is a perceptron with one hidden layer of (width + out_dim) / 2 and leaky ReLU. Deviations from RLMRec's code:
+    the masked view is a pass of its own, so that ranking sees x whole; an independent draw per node; texts are
     centred on train; a node without text or without edges is not masked.
 
     Args:
-        users: see TextContrast. p: masking rate. temperature: divides the cosines.
-        max_nodes: at most so many masked nodes are restored, the cost being quadratic in it.
+        users: see TextContrast. p: masking rate. loss: `info_nce` or `cosine`.
+        temperature: of info_nce. gamma: of cosine; above 1 it plays down what is easy.
+        max_nodes: at most so many masked nodes are restored: the cost of info_nce is quadratic in it.
         dim, out_dim, train, item_vectors, user_vectors: filled in by the run.
     """
 
@@ -118,7 +123,9 @@ class TextReconstruction(nn.Module):
         self,
         users: str = "profile",
         p: float = 0.1,
+        loss: str = "info_nce",
         temperature: float = 0.2,
+        gamma: float = 2.0,
         max_nodes: int = 4096,
         dim: int = 64,
         out_dim: int = 64,
@@ -128,11 +135,13 @@ class TextReconstruction(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("users", users, USERS, "TextReconstruction")
+        check_choice("loss", loss, ("info_nce", "cosine"), "TextReconstruction")
         check_range("p", p, "TextReconstruction", low=0, high=1, low_open=True)
         check_range("temperature", temperature, "TextReconstruction", low=0, low_open=True)
+        check_range("gamma", gamma, "TextReconstruction", low=1)
         check_range("max_nodes", max_nodes, "TextReconstruction", low=2)
-        self.p, self.temperature, self.max_nodes = p, temperature, max_nodes
-        self.needs_user_text = users == "text"
+        self.p, self.loss, self.temperature, self.gamma = p, loss, temperature, gamma
+        self.max_nodes, self.needs_user_text = max_nodes, users == "text"
         self.text: NodeText | None = None
         if train is not None and item_vectors is not None:
             self.text = NodeText(users, train, item_vectors, user_vectors)
@@ -153,7 +162,10 @@ class TextReconstruction(nn.Module):
             nodes = nodes[draw[nodes].argsort()[: self.max_nodes]].sort().values
         x = torch.where(masked.unsqueeze(1), self.token, view.x)
         final, _ = step.encoder(replace(view, x=x), keep_layers=False).at(nodes)
-        return losses.info_nce(self.project(final), rows(text.vectors, nodes), self.temperature)
+        restored, target = self.project(final), rows(text.vectors, nodes)
+        if self.loss == "cosine":
+            return scaled_cosine_error(target, restored, self.gamma).mean()
+        return losses.info_nce(restored, target, self.temperature)
 
 
 def _perceptron(width: int, out: int) -> nn.Sequential:
