@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnrec import losses
-from gnnrec.encoders import LightGCN
+from gnnrec.encoders import NGCF, LightGCN
 from gnnrec.errors import ConfigError
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives import (
@@ -26,9 +26,11 @@ from gnnrec.objectives import (
     CrossLayer,
     DirectAU,
     Objective,
+    PopDCL,
     Softmax,
     Step,
     Weighted,
+    check_encoder,
     known_pairs,
 )
 from gnnrec.objectives.step import rows
@@ -122,7 +124,7 @@ def test_in_batch_negatives_of_the_whole_train_set_are_the_full_softmax(adjustme
     )
 
 
-@pytest.mark.parametrize("negatives", ["uniform", "in_batch"])
+@pytest.mark.parametrize("negatives", ["uniform", "in_batch", "popularity", "mixed"])
 def test_the_corrected_sum_over_negatives_is_that_of_the_full_softmax_on_average(negatives: str) -> None:
     """E[sum_n exp(logit_n - log q_n)] = sum over all items of exp(logit), which is what log q is for."""
     graph, generator = make_graph(), torch.Generator().manual_seed(5)
@@ -259,6 +261,73 @@ def test_cross_layer_contrasts_a_layer_with_the_final_state() -> None:
     torch.testing.assert_close(CrossLayer(1)(step), expected)
 
 
+def test_cross_layer_contrasts_two_layers_and_weighs_the_items() -> None:
+    step = make_step(keep_layers=True)
+    second = step.train.propagate(step.train.propagate(step.view.x))
+    users, items = (
+        losses.info_nce(second[nodes], step.view.x[nodes], 0.1)
+        for nodes in (step.user.unique(), NUM_USERS + step.positive.unique())
+    )
+    term = CrossLayer(layer=0, anchor=2, temperature=0.1, item_weight=0.3)
+    torch.testing.assert_close(term(step), users + 0.3 * items)
+
+
+def test_contrast_weighs_nodes_by_degree() -> None:
+    step = make_step()
+    first, second = (step.encode([EdgeDropout(0.3)]).final for _ in range(2))
+    total = 0.0
+    for nodes in (step.user.unique(), NUM_USERS + step.positive.unique()):
+        one, two = F.normalize(first[nodes]), F.normalize(second[nodes])
+        rows_ = torch.logsumexp(one @ two.T / 0.2, dim=1) - (one * two).sum(dim=1) / 0.2
+        weight = torch.tensor([1 / math.sqrt(int(step.train.degree[node])) for node in nodes])
+        total = total + (rows_ * weight).sum() / weight.sum()
+    result = Contrast([EdgeDropout(0.3)], degree_power=0.5)(make_step())
+    torch.testing.assert_close(result, total)
+    assert not torch.equal(result, Contrast([EdgeDropout(0.3)])(make_step()))
+
+
+def test_contrast_with_negatives_of_its_own_view() -> None:
+    step = make_step()
+    first, second = (step.encode([EdgeDropout(0.3)]).final for _ in range(2))
+    parts = (step.user.unique(), NUM_USERS + step.positive.unique())
+    expected = sum(losses.grace(first[nodes], second[nodes], 0.5) for nodes in parts)
+    result = Contrast([EdgeDropout(0.3)], temperature=0.5, intra_view=True)(make_step())
+    torch.testing.assert_close(result, expected)
+
+
+def test_pop_dcl_is_the_equations_pair_by_pair() -> None:
+    step = make_step(torch.tensor([0, 7, 19, 33]))
+    users, items = step.train.split(F.normalize(step.states.final, dim=1))
+    touched, t = interacted(step.train), 0.2
+    counts, total = touched.sum(dim=0), int(touched.sum())
+    expected = []
+    for row, (u, i) in enumerate(zip(step.user.tolist(), step.positive.tolist())):
+        near = (users[u] @ items[i]).item()
+        far = [float(users[u] @ items[j]) for at, j in enumerate(step.positive.tolist()) if at != row]
+        of_user = float(counts[touched[u]].sum())
+        shift = 1 / (1 + math.exp(-float(counts[i]) / of_user * sum(far) / len(far)))
+        odds = of_user / total / (1 - of_user / total)
+        up = math.exp((near - shift) / t)
+        down = sum(math.exp((f - odds * math.exp((near - f) / t)) / t) for f in far)
+        expected.append(-math.log(up / (up + down)))
+    assert float(PopDCL(t)(step)) == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_pop_dcl_stays_finite_where_scores_are_far_apart_and_in_a_batch_of_one() -> None:
+    step = make_step()
+    value = PopDCL(0.01)(step)
+    (gradient,) = torch.autograd.grad(value, step.view.x)
+    assert torch.isfinite(value)
+    assert torch.isfinite(gradient).all()
+    for term in (PopDCL(), DirectAU()):
+        assert torch.isfinite(term(make_step(torch.tensor([5]))))
+
+
+def test_l2_of_all_nodes_is_weight_decay_over_the_batch_size() -> None:
+    step = make_step(torch.tensor([0, 3, 8]))
+    torch.testing.assert_close(L2(all_nodes=True)(step), 0.5 * step.view.x.square().sum() / 3)
+
+
 def test_l2_is_on_the_rows_of_layer_zero() -> None:
     step = make_step()
     users, items = step.train.split(step.view.x)
@@ -283,6 +352,32 @@ def test_rows_have_one_gradient_with_any_number_of_threads() -> None:
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+
+
+@pytest.mark.parametrize(
+    ("term", "encoder", "told"),
+    [
+        (
+            CrossLayer(1),
+            NGCF(DIM),
+            r"'CrossLayer' needs an encoder .* as wide as its layers.*got NGCF: 24 and 6",
+        ),
+        (CrossLayer(3), LightGCN(DIM, num_layers=2), r"'layer' must be in \[0, 2\].*LightGCN \(got 3\)"),
+        (CrossLayer(0, anchor=4), NGCF(DIM), r"'anchor' must be in \[0, 3\]"),
+    ],
+)
+def test_cross_layer_is_refused_where_the_encoder_has_no_such_layer(
+    term: CrossLayer, encoder: nn.Module, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_encoder(term, encoder, DIM)
+
+
+def test_cross_layer_of_two_layers_works_on_an_encoder_that_concatenates() -> None:
+    step, encoder = make_step(keep_layers=True), NGCF(DIM, num_layers=2)
+    check_encoder(CrossLayer(0, anchor=2), encoder, DIM)
+    step.encoder = encoder
+    assert torch.isfinite(CrossLayer(0, anchor=2)(step))
 
 
 @dataclass(frozen=True)
@@ -339,6 +434,9 @@ def test_layers_are_kept_only_where_a_term_needs_them() -> None:
         (lambda: Softmax(adjustment=1.5), "'adjustment' must be in"),
         (lambda: Contrast([], temperature=-1), "'temperature' must be in"),
         (lambda: CrossLayer(layer=-1), "'layer' must be in"),
+        (lambda: CrossLayer(anchor=-1), "'anchor' must be in"),
+        (lambda: Softmax(power=-1), "'power' must be in"),
+        (lambda: PopDCL(0), "'temperature' must be in"),
         (lambda: CosineContrastive(margin=2), "'margin' must be in"),
         (lambda: BilateralSoftmax(0.0), "'positive_temperature' must be in"),
         (lambda: DirectAU(-1), "'weight' must be in"),

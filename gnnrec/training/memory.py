@@ -11,7 +11,8 @@ import torch
 from gnnrec.encoders import LightGCN
 from gnnrec.errors import GnnrecError
 from gnnrec.model import Recommender
-from gnnrec.objectives import Contrast, CrossLayer, Objective, Softmax
+from gnnrec.objectives import Contrast, CrossLayer, MixedNegatives, Negatives, Objective, Softmax
+from gnnrec.objectives.step import parts
 
 logger = logging.getLogger(__name__)
 GIB = float(1 << 30)
@@ -51,7 +52,8 @@ def estimate_memory(model: Recommender, objective: Objective, batch_size: int) -
     trained = sum(p.numel() * p.element_size() for p in model.parameters())
     frozen = sum(b.numel() * b.element_size() for b in model.buffers())
     matrix = 4 * graph.num_nodes * max(model.features.dim, getattr(model.encoder, "out_dim", 0))
-    terms = [weighted.term for weighted in objective.terms.values() if weighted.weight > 0]
+    weighted = [weighted.term for weighted in objective.terms.values() if weighted.weight > 0]
+    terms = [part for term in weighted for part in parts(term)]
     num_views = 2 * sum(isinstance(term, Contrast) for term in terms)
     layered = objective.keep_layers or any(isinstance(term, CrossLayer) for term in terms)
     num_layers = max(getattr(model.encoder, "num_layers", 2), 1)
@@ -61,13 +63,16 @@ def estimate_memory(model: Recommender, objective: Objective, batch_size: int) -
     losses = 0
     for term in terms:
         losses += _loss_bytes(term, batch_size, graph.num_users, graph.num_items)
+        if isinstance(term, Negatives | MixedNegatives):  # rows of the candidates, a copy, and their gradient
+            losses += 4 * 3 * batch_size * term.num_negatives * getattr(term, "pool", 1) * model.features.dim
     edges = graph.num_edges * (BYTES_PER_EDGE + 12 * num_views)
     return Estimate(5 * trained + frozen, states, edges, losses)
 
 
 def _loss_bytes(term: object, batch_size: int, num_users: int, num_items: int) -> int:
     if isinstance(term, Softmax):
-        columns = {"all": num_items, "uniform": term.num_negatives, "in_batch": batch_size}[term.negatives]
+        drawn, batch = term.num_negatives, batch_size
+        columns = {"all": num_items, "in_batch": batch, "mixed": batch + drawn}.get(term.negatives, drawn)
         return 4 * 4 * batch_size * min(columns, num_items)
     if isinstance(term, Contrast | CrossLayer):
         most = getattr(term, "max_nodes", None) or batch_size
