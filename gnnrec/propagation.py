@@ -127,11 +127,10 @@ class _Rows(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, final: Tensor | None, *layers: Tensor | None) -> tuple[Tensor | None, None, None]:
         plan, (nodes,) = ctx.plan, ctx.saved_tensors
-        given = _halves(plan.graphs[0], nodes)
+        graph = plan.graphs[0]
+        given = _halves(graph, nodes)
         arriving = [_weighted(final, c, grad) for c, grad in zip(plan.coefficients, (None, *layers[1:]))]
-        arriving[0] = None if final is None else plan.start(final, nodes)
-        if layers[0] is not None:
-            arriving[0] = layers[0] if arriving[0] is None else arriving[0] + layers[0]
+        arriving[0] = _weighted(None if final is None else plan.start(final, nodes), 1.0, layers[0])
         state: Halves | None = None
         for layer in range(len(plan.graphs), 0, -1):
             graph, grad = plan.graphs[layer - 1], arriving[layer]
@@ -141,16 +140,15 @@ class _Rows(torch.autograd.Function):
             elif grad is not None:
                 few = graph.store(grad).split([len(part) for part in given])
                 state = graph.multiply_from(given, (few[0], few[1]), transposed=True)
+        start = arriving[0]
         if state is None:
-            size = plan.graphs[0].num_users, plan.graphs[0].num_items
-            width = next(g.shape[1] for g in (final, *layers) if g is not None)
-            state = (
-                nodes.new_zeros(size[0], width, dtype=ctx.dtype),
-                nodes.new_zeros(size[1], width, dtype=ctx.dtype),
-            )
-        whole = torch.cat([half.to(ctx.dtype) for half in state])
-        if arriving[0] is not None:
-            whole.index_add_(0, nodes, arriving[0])
+            if start is None:
+                return None, None, None
+            whole = start.new_zeros(graph.num_nodes, start.shape[1])
+        else:
+            whole = torch.cat([half.to(ctx.dtype) for half in state])
+        if start is not None:
+            whole.index_add_(0, nodes, start)
         return whole, None, None
 
 
