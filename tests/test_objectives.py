@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnrec import losses
-from gnnrec.encoders import NGCF, LightGCN
+from gnnrec.encoders import LightGCN
 from gnnrec.errors import ConfigError
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives import (
@@ -30,11 +30,10 @@ from gnnrec.objectives import (
     Softmax,
     Step,
     Weighted,
-    check_encoder,
     known_pairs,
 )
 from gnnrec.objectives.step import rows
-from gnnrec.views import EdgeDropout, FeatureMasking, LayerNoise, View
+from gnnrec.views import View
 
 NUM_USERS, NUM_ITEMS, DIM = 14, 11, 6  # the last two items have no train pair
 
@@ -227,102 +226,6 @@ def test_direct_au_is_alignment_plus_half_the_uniformities() -> None:
     torch.testing.assert_close(DirectAU(0.3)(step), expected)
 
 
-def test_contrast_of_one_view_with_itself_is_info_nce_of_its_distinct_nodes() -> None:
-    step = make_step()
-    users, items = step.train.split(step.states.final)
-    u, i = users[step.user.unique()], items[step.positive.unique()]
-    expected = losses.info_nce(u, u, 0.3) + losses.info_nce(i, i, 0.3)
-    torch.testing.assert_close(Contrast([], temperature=0.3)(step), expected)
-
-
-def test_contrast_draws_two_views_and_the_step_decides_which() -> None:
-    augmentations = [EdgeDropout(0.5), FeatureMasking(0.3)]
-    one, again, other = (Contrast(augmentations)(make_step(seed=s)) for s in (0, 0, 1))
-    assert torch.equal(one, again)
-    assert not torch.equal(one, other)
-    step = make_step()
-    first, second = (step.encode(augmentations).final for _ in range(2))
-    expected = sum(
-        losses.info_nce(first[nodes], second[nodes], 0.2)
-        for nodes in (step.user.unique(), NUM_USERS + step.positive.unique())
-    )
-    torch.testing.assert_close(one, expected)
-    assert not torch.equal(Contrast([EdgeDropout(0.5)], [LayerNoise()])(make_step()), one)
-
-
-def test_cross_layer_contrasts_a_layer_with_the_final_state() -> None:
-    step = make_step(keep_layers=True)
-    layer = step.train.propagate(step.view.x)
-    final = step.states.final
-    expected = sum(
-        losses.info_nce(final[nodes], layer[nodes], 0.2)
-        for nodes in (step.user.unique(), NUM_USERS + step.positive.unique())
-    )
-    torch.testing.assert_close(CrossLayer(1)(step), expected)
-
-
-def test_cross_layer_contrasts_two_layers_and_weighs_the_items() -> None:
-    step = make_step(keep_layers=True)
-    second = step.train.propagate(step.train.propagate(step.view.x))
-    users, items = (
-        losses.info_nce(second[nodes], step.view.x[nodes], 0.1)
-        for nodes in (step.user.unique(), NUM_USERS + step.positive.unique())
-    )
-    term = CrossLayer(layer=0, anchor=2, temperature=0.1, item_weight=0.3)
-    torch.testing.assert_close(term(step), users + 0.3 * items)
-
-
-def test_contrast_weighs_nodes_by_degree() -> None:
-    step = make_step()
-    first, second = (step.encode([EdgeDropout(0.3)]).final for _ in range(2))
-    total = 0.0
-    for nodes in (step.user.unique(), NUM_USERS + step.positive.unique()):
-        one, two = F.normalize(first[nodes]), F.normalize(second[nodes])
-        rows_ = torch.logsumexp(one @ two.T / 0.2, dim=1) - (one * two).sum(dim=1) / 0.2
-        weight = torch.tensor([1 / math.sqrt(int(step.train.degree[node])) for node in nodes])
-        total = total + (rows_ * weight).sum() / weight.sum()
-    result = Contrast([EdgeDropout(0.3)], degree_power=0.5)(make_step())
-    torch.testing.assert_close(result, total)
-    assert not torch.equal(result, Contrast([EdgeDropout(0.3)])(make_step()))
-
-
-def test_contrast_with_negatives_of_its_own_view() -> None:
-    step = make_step()
-    first, second = (step.encode([EdgeDropout(0.3)]).final for _ in range(2))
-    parts = (step.user.unique(), NUM_USERS + step.positive.unique())
-    expected = sum(losses.grace(first[nodes], second[nodes], 0.5) for nodes in parts)
-    result = Contrast([EdgeDropout(0.3)], temperature=0.5, intra_view=True)(make_step())
-    torch.testing.assert_close(result, expected)
-
-
-def test_pop_dcl_is_the_equations_pair_by_pair() -> None:
-    step = make_step(torch.tensor([0, 7, 19, 33]))
-    users, items = step.train.split(F.normalize(step.states.final, dim=1))
-    touched, t = interacted(step.train), 0.2
-    counts, total = touched.sum(dim=0), int(touched.sum())
-    expected = []
-    for row, (u, i) in enumerate(zip(step.user.tolist(), step.positive.tolist())):
-        near = (users[u] @ items[i]).item()
-        far = [float(users[u] @ items[j]) for at, j in enumerate(step.positive.tolist()) if at != row]
-        of_user = float(counts[touched[u]].sum())
-        shift = 1 / (1 + math.exp(-float(counts[i]) / of_user * sum(far) / len(far)))
-        odds = of_user / total / (1 - of_user / total)
-        up = math.exp((near - shift) / t)
-        down = sum(math.exp((f - odds * math.exp((near - f) / t)) / t) for f in far)
-        expected.append(-math.log(up / (up + down)))
-    assert float(PopDCL(t)(step)) == pytest.approx(np.mean(expected), rel=1e-4)
-
-
-def test_pop_dcl_stays_finite_where_scores_are_far_apart_and_in_a_batch_of_one() -> None:
-    step = make_step()
-    value = PopDCL(0.01)(step)
-    (gradient,) = torch.autograd.grad(value, step.view.x)
-    assert torch.isfinite(value)
-    assert torch.isfinite(gradient).all()
-    for term in (PopDCL(), DirectAU()):
-        assert torch.isfinite(term(make_step(torch.tensor([5]))))
-
-
 def test_l2_of_all_nodes_is_weight_decay_over_the_batch_size() -> None:
     step = make_step(torch.tensor([0, 3, 8]))
     torch.testing.assert_close(L2(all_nodes=True)(step), 0.5 * step.view.x.square().sum() / 3)
@@ -352,32 +255,6 @@ def test_rows_have_one_gradient_with_any_number_of_threads() -> None:
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
-
-
-@pytest.mark.parametrize(
-    ("term", "encoder", "told"),
-    [
-        (
-            CrossLayer(1),
-            NGCF(DIM),
-            r"'CrossLayer' needs an encoder .* as wide as its layers.*got NGCF: 24 and 6",
-        ),
-        (CrossLayer(3), LightGCN(DIM, num_layers=2), r"'layer' must be in \[0, 2\].*LightGCN \(got 3\)"),
-        (CrossLayer(0, anchor=4), NGCF(DIM), r"'anchor' must be in \[0, 3\]"),
-    ],
-)
-def test_cross_layer_is_refused_where_the_encoder_has_no_such_layer(
-    term: CrossLayer, encoder: nn.Module, told: str
-) -> None:
-    with pytest.raises(ConfigError, match=told):
-        check_encoder(term, encoder, DIM)
-
-
-def test_cross_layer_of_two_layers_works_on_an_encoder_that_concatenates() -> None:
-    step, encoder = make_step(keep_layers=True), NGCF(DIM, num_layers=2)
-    check_encoder(CrossLayer(0, anchor=2), encoder, DIM)
-    step.encoder = encoder
-    assert torch.isfinite(CrossLayer(0, anchor=2)(step))
 
 
 @dataclass(frozen=True)

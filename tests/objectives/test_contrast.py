@@ -1,0 +1,111 @@
+"""Contrasts of views and of layers, against InfoNCE of their nodes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gnnrec import losses
+from gnnrec.encoders import NGCF, LightGCN
+from gnnrec.errors import ConfigError
+from gnnrec.objectives import Contrast, CrossLayer, check_encoder
+from gnnrec.views import EdgeDropout, FeatureMasking, LayerNoise
+from tests.test_objectives import DIM, NUM_USERS, make_step
+
+
+def test_contrast_of_one_view_with_itself_is_info_nce_of_its_distinct_nodes() -> None:
+    step = make_step()
+    users, items = step.train.split(step.states.final)
+    u, i = users[step.user.unique()], items[step.positive.unique()]
+    expected = losses.info_nce(u, u, 0.3) + losses.info_nce(i, i, 0.3)
+    torch.testing.assert_close(Contrast([], temperature=0.3)(step), expected)
+
+
+def test_contrast_draws_two_views_and_the_step_decides_which() -> None:
+    augmentations = [EdgeDropout(0.5), FeatureMasking(0.3)]
+    one, again, other = (Contrast(augmentations)(make_step(seed=s)) for s in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    step = make_step()
+    first, second = (step.encode(augmentations).final for _ in range(2))
+    expected = sum(
+        losses.info_nce(first[nodes], second[nodes], 0.2)
+        for nodes in (step.user.unique(), NUM_USERS + step.positive.unique())
+    )
+    torch.testing.assert_close(one, expected)
+    assert not torch.equal(Contrast([EdgeDropout(0.5)], [LayerNoise()])(make_step()), one)
+
+
+def test_cross_layer_contrasts_a_layer_with_the_final_state() -> None:
+    step = make_step(keep_layers=True)
+    layer = step.train.propagate(step.view.x)
+    final = step.states.final
+    expected = sum(
+        losses.info_nce(final[nodes], layer[nodes], 0.2)
+        for nodes in (step.user.unique(), NUM_USERS + step.positive.unique())
+    )
+    torch.testing.assert_close(CrossLayer(1)(step), expected)
+
+
+def test_cross_layer_contrasts_two_layers_and_weighs_the_items() -> None:
+    step = make_step(keep_layers=True)
+    second = step.train.propagate(step.train.propagate(step.view.x))
+    users, items = (
+        losses.info_nce(second[nodes], step.view.x[nodes], 0.1)
+        for nodes in (step.user.unique(), NUM_USERS + step.positive.unique())
+    )
+    term = CrossLayer(layer=0, anchor=2, temperature=0.1, item_weight=0.3)
+    torch.testing.assert_close(term(step), users + 0.3 * items)
+
+
+def test_contrast_weighs_nodes_by_degree() -> None:
+    step = make_step()
+    first, second = (step.encode([EdgeDropout(0.3)]).final for _ in range(2))
+    total = 0.0
+    for nodes in (step.user.unique(), NUM_USERS + step.positive.unique()):
+        one, two = F.normalize(first[nodes]), F.normalize(second[nodes])
+        rows_ = torch.logsumexp(one @ two.T / 0.2, dim=1) - (one * two).sum(dim=1) / 0.2
+        weight = torch.tensor([1 / math.sqrt(int(step.train.degree[node])) for node in nodes])
+        total = total + (rows_ * weight).sum() / weight.sum()
+    result = Contrast([EdgeDropout(0.3)], degree_power=0.5)(make_step())
+    torch.testing.assert_close(result, total)
+    assert not torch.equal(result, Contrast([EdgeDropout(0.3)])(make_step()))
+
+
+def test_contrast_with_negatives_of_its_own_view() -> None:
+    step = make_step()
+    first, second = (step.encode([EdgeDropout(0.3)]).final for _ in range(2))
+    parts = (step.user.unique(), NUM_USERS + step.positive.unique())
+    expected = sum(losses.grace(first[nodes], second[nodes], 0.5) for nodes in parts)
+    result = Contrast([EdgeDropout(0.3)], temperature=0.5, intra_view=True)(make_step())
+    torch.testing.assert_close(result, expected)
+
+
+@pytest.mark.parametrize(
+    ("term", "encoder", "told"),
+    [
+        (
+            CrossLayer(1),
+            NGCF(DIM),
+            r"'CrossLayer' needs an encoder .* as wide as its layers.*got NGCF: 24 and 6",
+        ),
+        (CrossLayer(3), LightGCN(DIM, num_layers=2), r"'layer' must be in \[0, 2\].*LightGCN \(got 3\)"),
+        (CrossLayer(0, anchor=4), NGCF(DIM), r"'anchor' must be in \[0, 3\]"),
+    ],
+)
+def test_cross_layer_is_refused_where_the_encoder_has_no_such_layer(
+    term: CrossLayer, encoder: nn.Module, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_encoder(term, encoder, DIM)
+
+
+def test_cross_layer_of_two_layers_works_on_an_encoder_that_concatenates() -> None:
+    step, encoder = make_step(keep_layers=True), NGCF(DIM, num_layers=2)
+    check_encoder(CrossLayer(0, anchor=2), encoder, DIM)
+    step.encoder = encoder
+    assert torch.isfinite(CrossLayer(0, anchor=2)(step))
