@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+import yaml
 from torch import Tensor
 
+from experiments.compose import compose_config
 from gnnrec.config import RunConfig
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.native import write_native
@@ -307,6 +311,19 @@ def test_a_run_with_blocks_is_kept_and_keyed_by_what_they_hold(folder: Path) -> 
     assert config(folder, item_blocks=blocks).key("x") != config(folder, item_blocks=item_blocks(folder)).key(
         "x"
     )
+
+
+def test_the_example_of_the_documentation_is_read(folder: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs/text.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(
+        textwrap.dedent(text[text.index("    init:\n") : text.index("On a command line")])
+    )
+    read = config(folder, **example["init"])
+    assert list(read.init.item_blocks) == ["title", "about", "genres", "cover"]
+    assert RunConfig.from_dict(read.to_dict()) == read
+    [override] = re.findall(r'On a command line: `"(.*?)"`', text)
+    composed = RunConfig.from_dict(compose_config(["init=id_text", override]))
+    assert composed.init.item_blocks["tags"].kind == "bag"
 
 
 @pytest.mark.parametrize(
