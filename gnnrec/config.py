@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from gnnrec.baselines.fusion import Fitted, Fusion
 from gnnrec.errors import ConfigError, check_choice, check_range, suggest
 from gnnrec.evaluation.metrics import ALL_METRICS, METRICS
 from gnnrec.features import InitConfig
@@ -55,6 +56,7 @@ class ModelConfig:
         objective: name -> {weight, term: class path and arguments}.
         augmentations: class paths and arguments, applied to the main view of every step.
         score: `dot` or `cosine`.
+        fusion: `parts` (name -> a baseline) and `weights` of a Fusion with the trained model, which is its part `graph`.
     """
 
     name: str = "lightgcn"
@@ -64,12 +66,26 @@ class ModelConfig:
     objective: dict[str, Any] = field(default_factory=dict)
     augmentations: tuple[Any, ...] = ()
     score: str = "dot"
+    fusion: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if (self.baseline is None) == (self.encoder is None):
             raise ConfigError("'model' must have exactly one of 'baseline' and 'encoder'")
         if self.encoder is not None and not self.objective:
             raise ConfigError("'model.objective' must have at least one term (got none)")
+        if self.fusion is not None and (self.encoder is None or set(self.fusion) != {"parts", "weights"}):
+            raise ConfigError(
+                "'model.fusion' must have the keys 'parts' and 'weights', and needs an 'encoder'"
+            )
+
+    def fused(self, trained: Any) -> Any:
+        """Return the trained model, or the Fusion of it with `fusion.parts`, not yet fitted."""
+        if self.fusion is None:
+            return trained
+        parts = {
+            name: build(part, f"model.fusion.parts.{name}") for name, part in self.fusion["parts"].items()
+        }
+        return Fusion({"graph": Fitted(trained), **parts}, self.fusion["weights"])
 
 
 @dataclass(frozen=True)
@@ -183,6 +199,7 @@ class RunConfig:
         encoder = None
         if model.encoder is not None:
             encoder = build(model.encoder, "model.encoder", dim=self.init.dim)
+        model.fused(None)
         for index, part in enumerate(model.augmentations):
             build(part, f"model.augmentations[{index}]")
         for name, part in model.objective.items():

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gnnrec.baselines.fusion import Fusion
 from gnnrec.config import RunConfig, SplitConfig, build, chain
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.groups import Groups, item_groups, user_groups
@@ -120,8 +121,9 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     arrays = figure_arrays(data.test, data.split.train, evaluation, ITEM_CUTOFF)
     arrays |= {"users": evaluation.users, **evaluation.per_user}
     run_dir.write_per_user(arrays)
-    if isinstance(scorer, Recommender):
-        run_dir.write_embeddings({"user_emb": scorer.user_emb, "item_emb": scorer.item_emb})
+    recommender = _trained(scorer)
+    if recommender is not None:
+        run_dir.write_embeddings({"user_emb": recommender.user_emb, "item_emb": recommender.item_emb})
     validated = len(history.rows) if history else 0
     run_dir.write_manifest(
         {
@@ -134,7 +136,7 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
             },
             "seeds": {"run": config.seed, "split": config.split.seed, "evaluation": config.eval.seed},
             "seconds": phases.seconds,
-            "num_parameters": _num_parameters(scorer),
+            "num_parameters": sum(p.numel() for p in recommender.parameters()) if recommender else 0,
             "num_test_scorings": 1 + (validated if config.protocol != "honest" else 0),
             "num_left_out_users": evaluation.num_left_out,
         }
@@ -236,20 +238,37 @@ def _make_scorer(
             run_dir.append_metrics(row)
             tracker.log(row, int(row["epoch"]))
 
+    recommender, history = _train(config, data, item_vectors, user_vectors, checkpoint, report)
+    scorer = config.model.fused(recommender)
+    if scorer is not recommender:
+        scorer.fit(known, item_vectors, user_vectors)
+    return scorer, history
+
+
+def _train(
+    config: RunConfig,
+    data: _Data,
+    item_vectors: Vectors | None,
+    user_vectors: Vectors | None,
+    checkpoint: Path | None,
+    report: Callable[[dict[str, float]], None],
+) -> tuple[Recommender, History | None]:
+    """Train, select the epoch on validation unless it is fixed, and train again on all known pairs if wanted."""
+
+    def make(pairs: Interactions) -> tuple[Recommender, Objective]:
+        recommender = make_recommender(config, pairs, item_vectors, user_vectors)
+        return recommender, make_objective(config, recommender, pairs, item_vectors, user_vectors)
+
     if not config.train.eval_every:
-        recommender = make_recommender(config, known, item_vectors, user_vectors)
-        objective = make_objective(config, recommender, known, item_vectors, user_vectors)
+        recommender, objective = make(_known(config, data))
         fit(recommender, objective, config.train, None, config.seed)
         return recommender, None
-    recommender = make_recommender(config, train, item_vectors, user_vectors)
-    objective = make_objective(config, recommender, train, item_vectors, user_vectors)
-    history = fit(
-        recommender, objective, config.train, _validator(config, data), config.seed, checkpoint, report
-    )
+    recommender, objective = make(data.split.train)
+    validate = _validator(config, data)
+    history = fit(recommender, objective, config.train, validate, config.seed, checkpoint, report)
     if config.eval.refit:
-        recommender = make_recommender(config, known, item_vectors, user_vectors)
-        objective = make_objective(config, recommender, known, item_vectors, user_vectors)
-        fit(recommender, objective, replace(config.train, epochs=history.best_epoch), None, config.seed)
+        recommender, objective = make(_known(config, data))
+        fit(recommender, objective, config.train, None, config.seed, last_epoch=history.best_epoch)
     return recommender, history
 
 
@@ -342,8 +361,11 @@ def _best_row(history: History | None) -> dict[str, float] | None:
     return {k: v for k, v in best[0].items() if k.startswith("validation/")} if best else None
 
 
-def _num_parameters(scorer: Any) -> int:
-    return sum(p.numel() for p in scorer.parameters()) if isinstance(scorer, Recommender) else 0
+def _trained(scorer: Any) -> Recommender | None:
+    """Return the trained model in a scorer: itself, or a part of a fusion; None for a baseline."""
+    if isinstance(scorer, Fusion):
+        scorer = scorer.fitted.get("graph")
+    return scorer if isinstance(scorer, Recommender) else None
 
 
 def _label(config: RunConfig) -> str:

@@ -37,7 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def shrunk(tree: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration with the width of baselines at most 16: the planted matrix has no more than 45."""
     baseline = tree["model"].get("baseline") or {}
-    for part in (baseline, *baseline.get("parts", {}).values()):
+    fusion = tree["model"].get("fusion") or {}
+    for part in (baseline, *baseline.get("parts", {}).values(), *fusion.get("parts", {}).values()):
         if "dim" in part:
             part["dim"] = min(part["dim"], 16)
     return tree

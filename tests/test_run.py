@@ -239,9 +239,10 @@ class Calls:
             self.splits.append(task.split)
             return real_evaluate(scorer, task, *rest, **more)
 
-        def fit(model: Any, objective: Any, config: Any, validate: Any, *rest: Any) -> History:
-            self.fits.append((model.graph.num_edges, config.epochs, validate is not None))
-            return real_fit(model, objective, config, validate, *rest)
+        def fit(model: Any, objective: Any, config: Any, validate: Any, *rest: Any, **more: Any) -> History:
+            epochs = more.get("last_epoch") or config.epochs
+            self.fits.append((model.graph.num_edges, epochs, validate is not None))
+            return real_fit(model, objective, config, validate, *rest, **more)
 
         monkeypatch.setattr(module, "evaluate", evaluate)
         monkeypatch.setattr(module, "fit", fit)
@@ -294,6 +295,34 @@ def test_refit_trains_again_on_train_and_validation_for_the_chosen_epochs(
     assert rows_of(refit) == rows_of(plain)
     one, two = (load_file(r.path / "embeddings.safetensors")["user_emb"] for r in (plain, refit))
     assert not torch.equal(one, two)
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_fixed_number_of_epochs_is_trained_once_without_validation(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refit: bool
+) -> None:
+    calls = Calls(monkeypatch)
+    result = run(make(folder, tmp_path, train__eval_every=0, eval__refit=refit))
+    split = make_split(module._load_dataset(str(folder)), "random", 0)
+    pairs = len(split.train) + (len(split.validation) if refit else 0)
+    assert calls.fits == [(pairs, 8, False)]
+    assert not (result.path / "metrics.jsonl").exists() or rows_of(result) == []
+    assert (result.path / "embeddings.safetensors").exists()
+
+
+def test_a_trained_model_is_fused_with_baselines(folder: Path, tmp_path: Path) -> None:
+    fusion = {
+        "parts": {"knn": {"_target_": "gnnrec.baselines.ItemKNN", "k": 5}},
+        "weights": {"graph": 1.0, "knn": 0.3},
+    }
+    fused = run(make(folder, tmp_path, model__fusion=fusion))
+    alone = run(make(folder, tmp_path))
+    same = run(make(folder, tmp_path, model__fusion={**fusion, "weights": {"graph": 2.0, "knn": 0.0}}))
+    assert fused.metrics["test/ndcg@10"] != alone.metrics["test/ndcg@10"]
+    assert same.metrics["test/ndcg@10"] == pytest.approx(alone.metrics["test/ndcg@10"])
+    one, two = (load_file(r.path / "embeddings.safetensors")["user_emb"] for r in (fused, alone))
+    assert torch.equal(one, two)
+    assert read(fused, "manifest.json")["num_parameters"] == read(alone, "manifest.json")["num_parameters"]
 
 
 def test_merge_joins_two_parts() -> None:

@@ -83,6 +83,17 @@ class Fusion:
         return total
 
 
+class Fitted:
+    """A part of a fusion that is fitted already: `fit` returns it as it is."""
+
+    def __init__(self, scorer: Any) -> None:
+        self.scorer = scorer
+
+    def fit(self, *_: object) -> Any:
+        """Return the scorer."""
+        return self.scorer
+
+
 @contextmanager
 def kept_fits() -> Iterator[None]:
     """Inside, a fusion takes over the parts of the one before that have the same name, settings and data.
@@ -106,7 +117,9 @@ def _fit(part: str, model: Any, inputs: tuple[Interactions, np.ndarray | None, n
     if _kept is None:
         return model.fit(*inputs)
     train, *vectors = inputs
-    prints = [None if v is None else hashlib.sha256(np.ascontiguousarray(v).data).hexdigest() for v in vectors]
+    prints = [
+        None if v is None else hashlib.sha256(np.ascontiguousarray(v).data).hexdigest() for v in vectors
+    ]
     identity = json.dumps([_settings(model), train.fingerprint(), *prints])
     if part in _kept and _kept[part][0] == identity:
         logger.info("part '%s' is fitted already", part)

@@ -90,6 +90,7 @@ def fit(
     seed: int = 0,
     checkpoint: Path | None = None,
     on_evaluation: Callable[[dict[str, float]], None] | None = None,
+    last_epoch: int | None = None,
 ) -> History:
     """Train a model on its graph and leave it with the weights that were best on validation.
 
@@ -100,10 +101,11 @@ def fit(
         validate: returns `validation/...` metrics; without it all epochs run and the last weights stay (a refit).
         checkpoint: file to resume from, if it is there, and to write to.
         on_evaluation: is given each new row of the history.
+        last_epoch: stop after this one, in the learning rates of `config.epochs`.
     Errors: GnnrecError when a loss is not finite, naming its terms and the epoch, and before the start when training
         needs far more memory than is free, naming what to lower.
     """
-    check_memory(model, objective, config.batch_size)
+    check_memory(model, objective, config.batch_size, config.num_negatives)
     optimizer = make_optimizer(model, config)
     history, best = History(), _copy(model)
     if checkpoint is not None and checkpoint.exists():
@@ -113,9 +115,14 @@ def fit(
     negatives, pairs = NegativeSampler(model.graph), PairSampler(model.graph, config.batch_size)
     saved = time.monotonic()
     bar = tqdm(
-        range(config.epochs), initial=history.epoch, desc="train", unit="epoch", disable=None, leave=False
+        range(last_epoch or config.epochs),
+        initial=history.epoch,
+        desc="train",
+        unit="epoch",
+        disable=None,
+        leave=False,
     )
-    for epoch in range(history.epoch + 1, config.epochs + 1):
+    for epoch in range(history.epoch + 1, (last_epoch or config.epochs) + 1):
         if _is_over(history, config):
             break
         began = time.perf_counter()

@@ -268,3 +268,13 @@ def test_a_checkpoint_of_another_model_is_told(
     save_checkpoint(path, model, make_optimizer(model), {}, {"rows": [], "best_epoch": 0, "best_value": 0.0})
     with pytest.raises(GnnrecError, match=r"another model.*delete it to train anew"):
         train(setting, checkpoint=path)
+
+
+def test_a_last_epoch_keeps_the_schedule_of_all_epochs(setting: Any) -> None:
+    config = replace(CONFIG, epochs=8, eval_every=1, schedule="cosine", patience=8)
+    rates = []
+    for last in (3, None):
+        history = fit(setting.model(), setting.objective, config, setting.validate, last_epoch=last)
+        rates.append([row["lr"] for row in history.rows])
+    assert len(rates[0]) == 3
+    assert rates[0] == rates[1][:3]
