@@ -56,7 +56,7 @@ class ModelConfig:
         objective: name -> {weight, term: class path and arguments}.
         augmentations: class paths and arguments, applied to the main view of every step.
         score: `dot` or `cosine`.
-        fusion: `parts` (name -> a baseline) and `weights` of a Fusion with the trained model, which is its part `graph`.
+        fusion: `parts` (name -> a baseline) and `weights` of a Fusion with the trained model, its part `graph`.
     """
 
     name: str = "lightgcn"

@@ -225,7 +225,7 @@ def _make_scorer(
     run_dir: RunDir | None = None,
     tracker: Tracker | None = None,
 ) -> tuple[Any, History | None]:
-    train, known = data.split.train, _known(config, data)
+    known = _known(config, data)
     if config.model.baseline is not None:
         return build(config.model.baseline, "model.baseline").fit(known, item_vectors, user_vectors), None
 
