@@ -11,7 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
+
+from gnnrec.files import whole_file
 
 
 def describe_machine(device: str = "cpu", packages: tuple[str, ...] = ("torch_geometric",)) -> dict[str, Any]:
@@ -55,3 +58,15 @@ def _now(device: str) -> float:
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def save_rows(path: Path, rows: pd.DataFrame, identity: list[str]) -> None:
+    """Add rows to a csv file, in the place of older ones that agree with them in the columns `identity`."""
+    if path.exists():
+        old = pd.read_csv(path)
+        if set(identity) <= set(old.columns):
+            mine = set(rows[identity].astype(str).agg("|".join, axis=1))
+            old = old[~old[identity].astype(str).agg("|".join, axis=1).isin(mine)]
+            rows = pd.concat([old, rows], ignore_index=True)
+    with whole_file(path) as temporary:
+        rows.to_csv(temporary, index=False)

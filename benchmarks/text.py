@@ -14,7 +14,6 @@ float32 vectors. Rows go to results/benchmarks/text.csv. Needs: pip install sent
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import tempfile
@@ -29,24 +28,15 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.machine import describe_machine
 from gnnrec.errors import DataError, GnnrecError
+from gnnrec.files import whole_file
 from gnnrec.text import TextConfig, encode_texts
 from gnnrec.text.models import find_model
 from gnnrec.text.transformer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "results" / "benchmarks" / "text.csv"
-FIELDS = [
-    "case",
-    "texts_per_second",
-    "ratio",
-    "min_cosine",
-    "num_texts",
-    "mean_tokens",
-    "max_length",
-    "threads",
-    "torch",
-]
 
 
 def read_texts(folder: Path, num: int) -> list[str]:
@@ -65,7 +55,7 @@ def read_texts(folder: Path, num: int) -> list[str]:
     return list(dict.fromkeys(drawn))[:num]
 
 
-def measure(texts: list[str], max_length: int, rounds: int) -> list[dict[str, object]]:
+def measure(texts: list[str], max_length: int, rounds: int, note: str = "") -> list[dict[str, object]]:
     """Return a row per way of encoding."""
     from sentence_transformers import SentenceTransformer
 
@@ -101,16 +91,23 @@ def measure(texts: list[str], max_length: int, rounds: int) -> list[dict[str, ob
         {
             "case": name,
             "texts_per_second": round(len(texts) / float(np.median(spent)), 1),
-            "ratio": round(float(np.median(np.array(base) / np.array(spent))), 2),
+            **_ratios(np.array(base) / np.array(spent)),
+            "rounds": rounds,
             "min_cosine": round(float((vectors[name] * reference).sum(axis=1).min()), 5),
             "num_texts": len(texts),
             "mean_tokens": round(float(np.mean([len(ids) for ids in tokens])), 1),
             "max_length": max_length,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            "note": note,
+            **describe_machine(packages=("transformers", "sentence-transformers")),
         }
         for name, spent in seconds.items()
     ]
+
+
+def _ratios(ratio: np.ndarray) -> dict[str, float]:
+    """Return how many times faster than sentence-transformers, round by round."""
+    values = {"min": ratio.min(), "median": np.median(ratio), "max": ratio.max()}
+    return {f"ratio_{which}": round(float(value), 2) for which, value in values.items()}
 
 
 def main() -> int:
@@ -121,22 +118,22 @@ def main() -> int:
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--note", default="", help="kept with the rows, for example 'busy machine'")
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:
-        rows = measure(read_texts(options.data, options.num), options.max_length, options.rounds)
+        rows = measure(
+            read_texts(options.data, options.num), options.max_length, options.rounds, options.note
+        )
     except ImportError as error:
         print(f"error: {error}; pip install sentence-transformers", file=sys.stderr)
         return 2
     except GnnrecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    with options.output.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
+    with whole_file(options.output) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
     print(pd.DataFrame(rows).to_string(index=False))
     return 0
 

@@ -5,14 +5,16 @@
     python benchmarks/training.py                       a generated graph of Gowalla's shape, beside PyG
 
 The paths are checkouts of gusye1234/LightGCN-PyTorch, Coder-Yu/SELFRec and RUCAIBox/RecBole; tools without a path
-are left out. Ours trains whole epochs through fit(), with the shipped model options and a row of history appended
-to a file per epoch. Every contestant has a process of its own and they take turns, so that ratios compare what ran
-side by side and peak memory is each one's own. Rows are added to results/benchmarks/training.csv.
+are left out. Ours are the shipped model options; a step is that of fit(), batch and negatives included. With
+--epochs whole epochs run through fit(), history and its file included. Every contestant has a process of its own
+and they take turns, so that ratios compare what ran side by side and peak memory is each one's own. Rows are added to
+results/benchmarks/training.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import statistics
@@ -32,21 +34,23 @@ import torch
 import yaml
 
 from benchmarks import training_peers as peers
-from benchmarks.machine import copy_bandwidth, describe_machine
+from benchmarks.machine import copy_bandwidth, describe_machine, save_rows
 from gnnrec.config import build
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
 from gnnrec.data.splits import make_split
 from gnnrec.features import InitConfig, make_features
-from gnnrec.files import whole_file
 from gnnrec.graph import BipartiteGraph
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Weighted
 from gnnrec.training import TrainConfig, fit
+from gnnrec.training.fit import make_optimizer, train_step
+from gnnrec.training.sampler import NegativeSampler, PairSampler
 
 ROOT = Path(__file__).resolve().parents[1]
 DIM, LAYERS, BATCH = peers.DIM, peers.LAYERS, peers.BATCH
+IDENTITY = ["model", "contestant", "data", "num_edges", "device"]
 OURS = ("lightgcn", "sgl-ed", "simgcl", "xsimgcl")
 SELFREC_NAME = {"lightgcn": "LightGCN", "sgl-ed": "SGL", "simgcl": "SimGCL", "xsimgcl": "XSimGCL"}
 # contestants beside ours for a model, and the option that says where the tool is (None: a package)
@@ -76,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
             names = [name for name in names if name in arguments.peers]
         rounds = race(argv, model, ["gnnrec", *names], arguments)
         rows = summarise(rounds, model, read_train(arguments), arguments)
-        save(arguments.output, rows)
+        save_rows(arguments.output, rows, IDENTITY)
         print(rows.to_string(index=False), flush=True)
 
 
@@ -92,7 +96,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=["lightgcn"], choices=OURS)
     parser.add_argument("--peers", nargs="*", choices=list(PEERS["lightgcn"]), help="default: all there are")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=12, help="of a peer in a round; ours train an epoch")
+    parser.add_argument("--steps", type=int, default=8, help="of a contestant in a round")
+    parser.add_argument("--epochs", action="store_true", help="ours train an epoch through fit() in a round")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"), help="of ours")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--note", default="", help="kept with the rows, for example 'busy machine'")
@@ -112,7 +117,7 @@ def contestant(arguments: argparse.Namespace, model: str, name: str) -> Callable
     """Return a call that trains a while and returns the seconds per step."""
     train, device, steps = read_train(arguments), arguments.device, arguments.steps
     if name == "gnnrec":
-        return ours(train, model, device, arguments.precision)
+        return ours(train, model, device, arguments.precision, None if arguments.epochs else steps)
     if name.startswith("pyg"):
         call = peers.pyg(train, device, sparse=name == "pyg-csr")
         steps = steps if name == "pyg-csr" else max(steps // 4, 1)
@@ -126,8 +131,10 @@ def contestant(arguments: argparse.Namespace, model: str, name: str) -> Callable
     return lambda: call(steps)
 
 
-def ours(train: Interactions, name: str, device: str, precision: str = "float32") -> Callable[[], float]:
-    """Return a timer of one epoch of fit() of a shipped model option, as a run does it, history row included."""
+def ours(
+    train: Interactions, name: str, device: str, precision: str = "float32", steps: int | None = None
+) -> Callable[[], float]:
+    """Return a timer of a shipped model option: of some steps, or (None) of an epoch through fit()."""
     config = yaml.safe_load((ROOT / "experiments" / "conf" / "model" / f"{name}.yaml").read_text("utf-8"))
     torch.manual_seed(0)
     model = Recommender(
@@ -136,25 +143,49 @@ def ours(train: Interactions, name: str, device: str, precision: str = "float32"
         graph=BipartiteGraph.from_interactions(train).to(device),
         augmentations=[build(part, "augmentations") for part in config["augmentations"]],
     ).to(device)
-    terms = {k: Weighted(build(v["term"], k), v["weight"]) for k, v in config["objective"].items()}
-    log = Path(tempfile.mkdtemp()) / "metrics.jsonl"
+    objective = Objective(
+        {k: Weighted(build(v["term"], k), v["weight"]) for k, v in config["objective"].items()}
+    )
     training = TrainConfig(epochs=1, batch_size=BATCH, precision=precision)
+    return (
+        _fit_timer(model, objective, training)
+        if steps is None
+        else _step_timer(model, objective, training, steps)
+    )
+
+
+def _fit_timer(model: Recommender, objective: Objective, config: TrainConfig) -> Callable[[], float]:
+    log = Path(tempfile.mkdtemp()) / "metrics.jsonl"
 
     def append(row: dict[str, float]) -> None:
         with log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
+    def nothing(model: Recommender) -> dict[str, float]:
+        return {f"validation/{config.select}": 0.0}
+
     def timed() -> float:
-        began = time.perf_counter()
-        fit(
-            model,
-            Objective(terms),
-            training,
-            lambda model: {"validation/ndcg@20": 0.0},
-            seed=0,
-            on_evaluation=append,
-        )
-        return (time.perf_counter() - began) / -(-len(train) // BATCH)
+        began = peers.now(str(model.graph.device))
+        fit(model, objective, config, nothing, seed=0, on_evaluation=append)
+        return (peers.now(str(model.graph.device)) - began) / -(-model.graph.num_edges // config.batch_size)
+
+    return timed
+
+
+def _step_timer(
+    model: Recommender, objective: Objective, config: TrainConfig, steps: int
+) -> Callable[[], float]:
+    device = model.graph.device
+    optimizer, generator = make_optimizer(model, config), torch.Generator(device).manual_seed(0)
+    negatives, pairs = NegativeSampler(model.graph), PairSampler(model.graph, config.batch_size)
+    epochs = itertools.chain.from_iterable(pairs.epoch(generator) for _ in itertools.count())
+
+    def timed() -> float:
+        began = peers.now(str(device))
+        for user, positive in itertools.islice(epochs, steps):
+            batch = user, positive, negatives.sample(user, config.num_negatives, generator)
+            train_step(model, objective, optimizer, batch, generator, config.precision)
+        return (peers.now(str(device)) - began) / steps
 
     return timed
 
@@ -256,19 +287,6 @@ def summarise(
         }
         rows.append(row | describe_machine(arguments.device))
     return pd.DataFrame(rows)
-
-
-def save(path: Path, rows: pd.DataFrame) -> None:
-    """Add rows to the csv file in the place of older ones of the same contestant, model and data."""
-    identity = ["model", "contestant", "data", "num_edges", "device"]
-    if path.exists():
-        old = pd.read_csv(path)
-        if set(identity) <= set(old.columns):
-            mine = set(rows[identity].astype(str).agg("|".join, axis=1))
-            old = old[~old[identity].astype(str).agg("|".join, axis=1).isin(mine)]
-            rows = pd.concat([old, rows], ignore_index=True)
-    with whole_file(path) as temporary:
-        rows.to_csv(temporary, index=False)
 
 
 if __name__ == "__main__":

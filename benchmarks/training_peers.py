@@ -55,7 +55,7 @@ def pyg(train: Interactions, device: str, sparse: bool) -> Call:
 
     def call(steps: int) -> float:
         batches = itertools.islice(itertools.cycle(pairs.epoch(generator)), steps)
-        began = _now(device)
+        began = now(device)
         for user, positive in batches:
             negative = negatives.sample(user, 1, generator).squeeze(1)
             labels = torch.stack([torch.cat([user, user]), graph.item_node(torch.cat([positive, negative]))])
@@ -65,7 +65,7 @@ def pyg(train: Interactions, device: str, sparse: bool) -> Call:
             loss = model.recommendation_loss(positive_rank, negative_rank, node_id=nodes, lambda_reg=1e-4)
             loss.backward()
             optimizer.step()
-        return (_now(device) - began) / steps
+        return (now(device) - began) / steps
 
     return call
 
@@ -157,7 +157,7 @@ def recbole(path: Path, train: Interactions) -> Call:
 
 
 def _import_parts_of_recbole(path: Path) -> None:
-    for alias, kind in (("float", float), ("bool", bool), ("int", int), ("object", object)):
+    for alias, kind in (("float", float), ("int", int)):
         if not hasattr(np, alias):
             setattr(np, alias, kind)
     if not hasattr(sp.dok_matrix, "_update"):
@@ -214,9 +214,9 @@ def selfrec(path: Path, name: str, train: Interactions) -> Call:
     def limited(data: Any, batch_size: int, *more: Any) -> Iterator[Any]:
         batches = next_batch(data, batch_size, *more)
         first = next(batches)
-        began = _now("cuda" if torch.cuda.is_available() else "cpu")
+        began = now("cuda" if torch.cuda.is_available() else "cpu")
         yield from itertools.islice(itertools.chain([first], batches), clock["steps"])
-        clock["seconds"] = _now("cuda" if torch.cuda.is_available() else "cpu") - began
+        clock["seconds"] = now("cuda" if torch.cuda.is_available() else "cpu") - began
 
     module.next_batch_pairwise = limited
     tool.save()
@@ -240,7 +240,8 @@ def _adjacency(train: Interactions) -> torch.Tensor:
     return torch.sparse_coo_tensor(torch.from_numpy(ends), weight, (size, size)).coalesce()
 
 
-def _now(device: str) -> float:
+def now(device: str) -> float:
+    """Return the seconds of a clock, when the device is done."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     return time.perf_counter()

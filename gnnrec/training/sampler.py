@@ -28,7 +28,7 @@ class PairSampler:
     """
 
     def __init__(self, graph: BipartiteGraph, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.user, self.item = graph.structure.user.long(), graph.structure.item.long()
+        self.user, self.item = graph.structure.user, graph.structure.item
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
 
     def __len__(self) -> int:
@@ -41,4 +41,4 @@ class PairSampler:
             self.user.device
         )
         for batch in order.split(self.batch_size)[self.rank :: self.world_size]:
-            yield self.user[batch], self.item[batch]
+            yield self.user[batch].long(), self.item[batch].long()
