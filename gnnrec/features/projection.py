@@ -39,9 +39,9 @@ class Projection(nn.Module):
 class ExpertProjection(nn.Module):
     """A mixture of linear experts: sum_k g_k W_k (v - b_k), g = softmax(U v + e * softplus(V v)), e ~ N(0, I).
 
-    Hou et al. 2022, UniSRec, https://arxiv.org/abs/2206.05941, eq. 1 to 4: each expert is a "parametric whitening",
-    and e is drawn in training only. U and V start at zero, as in the authors' code. Deviations: no dropout of v (the
-    code has 0.2), no floor of 0.01 under the noise; W_k starts at the spread of an id table.
+    Hou et al. 2022, UniSRec, https://arxiv.org/abs/2206.05941, the MoE-enhanced adaptor: each expert is a "parametric
+    whitening", and e is drawn in training only. U and V start at zero, as in the authors' code. Deviations: no
+    dropout of v (the code has 0.2), no floor of 0.01 under the noise; W_k starts at the spread of an id table.
 
     Shapes: [n, width] -> [n, dim].
     """

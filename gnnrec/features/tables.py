@@ -40,7 +40,7 @@ class TextTable(nn.Module):
     """A trainable row per node that starts at `dim` numbers of its text vector.
 
     start=pca: the leading principal components of the rows seen in training. start=variance: the columns of largest
-    variance among them (Zhang et al. 2025, LLMInit, https://arxiv.org/abs/2503.01814, section 3.2), in the order
+    variance among them (Zhang et al. 2025, LLMInit, https://arxiv.org/abs/2503.01814), in the order
     they have. Both are scaled to a mean entry variance of std^2 over the seen rows. Deviations: LLMInit does not
     scale, its code takes the variance over the most popular fifth of the items; principal components are ours.
 

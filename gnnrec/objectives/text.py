@@ -55,9 +55,9 @@ class TextContrast(nn.Module):
 
     loss = mean_i -log(exp(cos(e_i, f(v_i)) / t) / sum_j exp(cos(e_i, f(v_j)) / t)), summed over the two sides; f is a
     perceptron with one hidden layer of (width + out_dim) / 2 and leaky ReLU, shared by them.
-    Ren et al. 2024, RLMRec-Con, https://arxiv.org/abs/2310.15950, section 3.3. Deviations: negatives are the distinct
-    nodes of the batch (their code: all users, and items of the batch with repeats); sampled negative items have no
-    term of their own; texts are centred on train; a node without text is left out.
+    Ren et al. 2024, RLMRec-Con, https://arxiv.org/abs/2310.15950, contrastive alignment. Deviations: negatives are
+    the distinct nodes of the batch (their code: all users, and items of the batch with repeats); sampled negative
+    items have no term of their own; texts are centred on train; a node without text is left out.
 
     Args:
         users: `none`, `profile` (mean text of the user's train items, in place of the paper's generated profiles), or
@@ -103,7 +103,7 @@ class TextReconstruction(nn.Module):
     Nodes that have text and edges are masked with probability p: their row of x becomes a learned token, the view is
     encoded again, and with c_ij = cos(f(e_i), v_j), i and j masked nodes,
     loss=info_nce: mean_i -log(exp(c_ii / t) / sum_j exp(c_ij / t)) (Ren et al. 2024, RLMRec-Gen,
-    https://arxiv.org/abs/2310.15950, section 3.3);
+    https://arxiv.org/abs/2310.15950, generative alignment);
     loss=cosine: mean_i (1 - c_ii)^gamma (the scaled cosine error of Hou et al. 2022, GraphMAE,
     https://arxiv.org/abs/2205.10803, eq. 2, on text, for any encoder and without GraphMAE's graph decoder).
     f is a perceptron with one hidden layer of (width + out_dim) / 2 and leaky ReLU. Deviations from RLMRec's code:
