@@ -50,7 +50,7 @@ from gnnrec.training.sampler import NegativeSampler, PairSampler
 
 ROOT = Path(__file__).resolve().parents[1]
 DIM, LAYERS, BATCH = peers.DIM, peers.LAYERS, peers.BATCH
-IDENTITY = ["model", "contestant", "data", "num_edges", "device"]
+IDENTITY = ["model", "contestant", "against", "data", "num_edges", "device"]
 OURS = ("lightgcn", "sgl-ed", "simgcl", "xsimgcl")
 SELFREC_NAME = {"lightgcn": "LightGCN", "sgl-ed": "SGL", "simgcl": "SimGCL", "xsimgcl": "XSimGCL"}
 # contestants beside ours for a model, and the option that says where the tool is (None: a package)
@@ -263,9 +263,7 @@ def summarise(
         part = part.set_index("round")
         ratio, cpu_ratio = part.seconds / base.seconds, part.cpu / base.cpu
         floor = floor_bytes(train) / 1e9 / part.copy_gb_s
-        row: dict[str, Any] = {"model": model, "contestant": name}
-        if name == "gnnrec" and arguments.precision != "float32":
-            row["contestant"] = f"gnnrec {arguments.precision}"
+        row: dict[str, Any] = {"model": model, "contestant": name, "against": f"gnnrec {arguments.precision}"}
         for label, values, digits in (
             ("ms", 1e3 * part.seconds, 1),
             ("ratio", ratio, 2),

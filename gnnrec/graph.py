@@ -170,9 +170,9 @@ class BipartiteGraph:
 
     @cached_property
     def isolated(self) -> Tensor | None:
-        """Which nodes have no edges, bool [num_nodes], or None where all have some."""
+        """Which nodes have no edges, bool [num_nodes], or None where all have some (not asked on CUDA)."""
         isolated = self.degree == 0
-        return isolated if bool(isolated.any()) else None
+        return isolated if isolated.is_cuda or bool(isolated.any()) else None
 
     @cached_property
     def edge_index(self) -> Tensor:
