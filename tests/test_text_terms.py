@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +299,34 @@ def test_the_trained_parts_belong_to_the_model_and_are_trained(folder: Path) -> 
     assert all(torch.equal(p, before[name]) for name, p in plain.named_parameters())
     fit(recommender, objective, TrainConfig(epochs=2, batch_size=4), None)
     assert all(not torch.equal(p, before[name]) for name, p in recommender.named_parameters())
+
+
+def rising(values: Iterator[int], model: Recommender) -> dict[str, float]:
+    """A validation that gets better with every call."""
+    return {"validation/ndcg@20": float(next(values))}
+
+
+def test_a_resumed_training_ends_in_the_same_bits(folder: Path, tmp_path: Path) -> None:
+    train = Interactions(np.arange(12) % 6, np.arange(12) // 3, 6, 4)
+    vectors = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
+    settings = config(folder)
+    states: list[dict[str, Tensor]] = []
+    for stops, path in (((4,), tmp_path / "whole"), ((2, 4), tmp_path / "resumed")):
+        for epochs in stops:
+            recommender = make_recommender(settings, train, vectors)
+            objective = make_objective(settings, recommender, train, vectors)
+            values = itertools.count(10 * epochs)  # each evaluation is the best so far
+            fit(
+                recommender,
+                objective,
+                TrainConfig(epochs=epochs, batch_size=4, checkpoint_seconds=-1.0),
+                partial(rising, values),
+                checkpoint=path,
+            )
+        states.append(recommender.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert any(name.startswith("heads.gen.") for name in states[0])
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def test_alignment_brings_embeddings_and_texts_together(train: Interactions, vectors: np.ndarray) -> None:
