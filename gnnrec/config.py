@@ -211,6 +211,13 @@ class RunConfig:
             if encoder is not None:
                 check_encoder(term, encoder, self.init.dim)
             check_range("weight", part.get("weight", 1.0), f"model.objective.{name}", low=0)
+        sides = (("item_blocks", "mode"), ("user_blocks", "users"))
+        for (name, mode), used in zip(sides, self.needs_text(), strict=True):
+            if getattr(self.init, name) and not used and model.baseline is None:
+                raise ConfigError(
+                    f"nothing reads 'init.{name}': choose an 'init.{mode}' with text "
+                    f"(got {mode}={getattr(self.init, mode)})"
+                )
 
 
 def chain(term: Any) -> Iterator[Any]:

@@ -313,6 +313,15 @@ def test_a_run_with_blocks_is_kept_and_keyed_by_what_they_hold(folder: Path) -> 
     )
 
 
+def test_blocks_that_nothing_reads_are_told(folder: Path) -> None:
+    blocks = {"text": {"columns": ["text"]}}
+    with pytest.raises(ConfigError, match=r"nothing reads 'init.item_blocks'.*\(got mode=id\)"):
+        config(folder, item_blocks=blocks, mode="id")
+    with pytest.raises(ConfigError, match=r"nothing reads 'init.user_blocks'.*\(got users=profile\)"):
+        config(folder, user_blocks=blocks, users="profile")
+    config(folder, item_blocks=blocks, mode="id", neighbours=3)
+
+
 def test_the_example_of_the_documentation_is_read(folder: Path) -> None:
     text = (Path(__file__).parents[1] / "docs/text.md").read_text(encoding="utf-8")
     example = yaml.safe_load(
