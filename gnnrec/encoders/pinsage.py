@@ -24,7 +24,8 @@ class PinSage(nn.Module):
 
     Deviations: no minibatch construction; all nodes share one set of weights, which start orthogonal; in a view with
     dropped edges the walks stay, but neighbours by a dropped edge and nodes that lost all their edges are left out.
-    A node without edges is encoded from its own features. Memory: num_nodes x num_neighbours indices and weights.
+    A node without edges is its own neighbour: with n = 0 unseen items would score far from all others. Memory:
+    num_nodes x num_neighbours indices and weights.
 
     Shapes: x [num_nodes, dim] -> [num_nodes, dim].
 
@@ -36,7 +37,7 @@ class PinSage(nn.Module):
         self,
         dim: int,
         num_layers: int = 2,
-        num_neighbours: int = 20,
+        num_neighbours: int = 10,
         num_walks: int = 50,
         walk_length: int = 3,
         dropout: float = 0.0,
@@ -75,10 +76,11 @@ class PinSage(nn.Module):
             zip(self.neighbours, self.combine, strict=True), start=1
         ):
             inputs = F.dropout(state, self.dropout, self.training)
-            weight = found.in_view(view.graph_at(layer))
+            message, weight = F.relu(neighbours(inputs)), found.in_view(view.graph_at(layer))
             pooled = F.embedding_bag(
-                found.node, F.relu(neighbours(inputs)), mode="sum", per_sample_weights=weight.to(inputs.dtype)
+                found.node, message, mode="sum", per_sample_weights=weight.to(message.dtype)
             )
+            pooled = torch.where(weight.any(dim=1, keepdim=True), pooled, message)
             state = F.normalize(F.relu(combine(torch.cat([inputs, pooled], dim=1))), dim=-1)
             if view.perturb is not None:
                 state = view.perturb(state, layer)
