@@ -43,6 +43,7 @@ class LayerSum:
         perturb: changes the state of a layer (1-based), row by row, or None. Where it is random, rows asked for with
             `at` and all rows are two draws.
         keep_layers: whether `layers` is filled.
+        product: P_1 x, once it is known; views that only perturb share it.
     """
 
     x: Tensor
@@ -51,6 +52,7 @@ class LayerSum:
     first: Tensor | None = None
     perturb: Perturb | None = None
     keep_layers: bool = False
+    product: Halves | None = None
 
     @property
     def layers(self) -> list[Tensor]:
@@ -95,6 +97,29 @@ class LayerSum:
         final, *layers = _Rows.apply(self.x, nodes, self)  # type: ignore[misc]
         return final, layers if self.keep_layers else layers[:1]
 
+    def at_beside(self, main: LayerSum, main_rows: Tensor, nodes: Tensor) -> Tensor:
+        """Return the rows of e at some nodes, given those of a main pass that differs in `perturb` alone.
+
+        What is perturbed differs by what the gradient takes for a constant, so the gradient is that of `main_rows`:
+        any number of such views share one backward pass, and P_1 x.
+        """
+        if not self.is_beside(main):
+            raise ValueError("the two passes must differ in 'perturb' alone")
+        self.product = main.product
+        with torch.no_grad():
+            values, _ = self.at(nodes)
+        return main_rows + (values - main_rows.detach())
+
+    def is_beside(self, main: object) -> bool:
+        """Return whether the two passes differ in `perturb` alone."""
+        return (
+            isinstance(main, LayerSum)
+            and self.x is main.x
+            and len(self.graphs) == len(main.graphs)
+            and all(one is two for one, two in zip(self.graphs, main.graphs))
+            and self.coefficients == main.coefficients
+        )
+
     def _are_few(self, nodes: Tensor) -> bool:
         # On CUDA the product is fast, and the decision would make the host wait for the device.
         if self.x.is_cuda or not self.graphs:
@@ -113,7 +138,13 @@ class _Rows(torch.autograd.Function):
         state = plan.graphs[0].split(plan.graphs[0].store(x))
         for layer, graph in enumerate(plan.graphs, start=1):
             last = layer == len(plan.graphs)
-            state = graph.multiply_at(wanted, state) if last else graph.multiply(state)
+            if last:
+                state = graph.multiply_at(wanted, state)
+            elif layer == 1 and plan.product is not None:
+                state = plan.product
+            else:
+                state = graph.multiply(state)
+                plan.product = state if layer == 1 else plan.product
             if plan.perturb is not None:
                 user, item = (graph.store(plan.perturb(half, layer)) for half in state)
                 state = user, item

@@ -117,6 +117,36 @@ def test_any_rows_are_those_of_all(chosen: set[int], kind: str) -> None:
     torch.testing.assert_close(one.grad, two.grad)
 
 
+def test_a_perturbed_view_shares_the_backward_pass_of_the_main_one() -> None:
+    nodes = torch.tensor([1, 9, 30, 66])
+    one, two = make_x(), make_x()
+    main, view = layer_sum(one), layer_sum(one, "perturb")
+    view.graphs = main.graphs
+    main_rows, _ = main.at(nodes)
+    shared = view.at_beside(main, main_rows, nodes)
+    assert view.product is main.product is not None
+    apart, (alone, _) = layer_sum(two, "perturb"), layer_sum(two).at(nodes)
+    own, _ = apart.at(nodes)
+    torch.testing.assert_close(shared, own)
+    (shared.sin().sum() + main_rows.square().sum()).backward()
+    (own.sin().sum() + alone.square().sum()).backward()
+    torch.testing.assert_close(one.grad, two.grad)
+
+
+def test_views_that_differ_in_more_are_told_apart() -> None:
+    x = make_x()
+    main = layer_sum(x)
+    assert layer_sum(x).graphs is not main.graphs
+    assert not layer_sum(make_x()).is_beside(main)
+    assert not layer_sum(x).is_beside(main)  # equal graphs, but others
+    same = LayerSum(x, main.graphs, WEIGHTS)
+    assert same.is_beside(main)
+    assert not LayerSum(x, main.graphs, (0.1, 0.2, 0.3, 0.4)).is_beside(main)
+    assert not same.is_beside(object())
+    with pytest.raises(ValueError, match="differ in 'perturb' alone"):
+        layer_sum(x).at_beside(main, x, torch.tensor([0]))
+
+
 def test_gradcheck_in_float64() -> None:
     nodes = torch.tensor([0, 5, 35, 60])
 

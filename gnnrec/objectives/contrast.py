@@ -49,8 +49,8 @@ class Contrast:
     def __call__(self, step: Step) -> Tensor:
         parts = _batch_nodes(step, self.max_nodes)
         nodes, sizes = torch.cat(parts), [len(part) for part in parts]
-        one, _ = step.encode(self.first).at(nodes)
-        two, _ = step.encode(self.first if self.second is None else self.second).at(nodes)
+        one = step.view_at(self.first, nodes)
+        two = step.view_at(self.first if self.second is None else self.second, nodes)
         loss = losses.grace if self.intra_view else losses.info_nce
         terms = []
         for part, first, second in zip(parts, one.split(sizes), two.split(sizes)):

@@ -104,6 +104,19 @@ class Step:
         vars(step).update(fields)
         return step
 
+    def view_at(self, augmentations: Sequence[Augmentation], nodes: Tensor) -> Tensor:
+        """Final rows, at sorted distinct nodes, of the main view under further augmentations: [len(nodes), dim].
+
+        A view that only perturbs layers shares the main view's backward pass (see LayerSum.at_beside).
+        """
+        states = self.encode(augmentations)
+        if states is self.states:
+            return self.final_at(nodes)
+        if isinstance(states, LayerSum) and states.is_beside(self.states):
+            main_rows = self.final_at(nodes)
+            return states.at_beside(self.states, main_rows, nodes)  # pyright: ignore[reportArgumentType]
+        return states.at(nodes)[0]
+
     def encode(self, augmentations: Sequence[Augmentation], keep_layers: bool = False) -> States | LayerSum:
         """Encode the main view under further augmentations; without any, these are the main states."""
         if not augmentations and (self.keep_layers or not keep_layers):
