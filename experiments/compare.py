@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
@@ -20,7 +20,7 @@ from gnnrec.report.rivals import all_pairs, by_model, comparison_table
 from gnnrec.report.tables import to_markdown, write_table
 
 SWITCHES = {name: "help" for name in ("-h", "--help")}
-OPTIONS = {"--metrics": "metrics", "--output": "output", "--name": "name"}
+OPTIONS = {"--metrics": "metrics", "--output": "output", "--name": "name", "--models": "models"}
 METRICS = "recall@20,ndcg@20"
 HELP = f"""\
 usage: python experiments/compare.py RUN_OR_FOLDER ... [flags]
@@ -28,6 +28,7 @@ usage: python experiments/compare.py RUN_OR_FOLDER ... [flags]
   RUN_OR_FOLDER     run directories, or folders of run directories (unfinished ones in a folder are skipped);
                     runs that differ in the seed alone are one model; all must have one data set and one split
   --metrics A,B     metric keys without test/, for example recall@20,tail/ndcg@20 ({METRICS})
+  --models A,B      what to call the models, in the order in which they come otherwise
   --output FOLDER   where the files go (results)
   --name NAME       their name (compare)
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError("name run directories to compare; see --help")
     metrics = [f"test/{name.strip()}" for name in arguments.options.get("metrics", METRICS).split(",")]
     output, name = Path(arguments.options.get("output", "results")), arguments.options.get("name", "compare")
-    models = by_model(_runs(arguments.overrides))
+    models = _renamed(by_model(_runs(arguments.overrides)), arguments.options.get("models"))
     table = comparison_table(models, metrics, name)
     paths = write_table(table, output)
     pairs = all_pairs(models, metrics)
@@ -91,6 +92,15 @@ def pairs_text(pairs: pd.DataFrame) -> str:
             ]
         )
     return format_table(names, rows)
+
+
+def _renamed(models: Mapping[str, list[FinishedRun]], text: str | None) -> dict[str, list[FinishedRun]]:
+    names = list(models) if text is None else [name.strip() for name in text.split(",")]
+    if len(names) != len(models) or len(set(names)) != len(names):
+        raise ConfigError(
+            f"'--models' must have {len(models)} different names, for {', '.join(models)} (got '{text}')"
+        )
+    return dict(zip(names, models.values()))
 
 
 def _p(value: float) -> str:

@@ -19,13 +19,15 @@ from gnnrec.report.tables import Block, Column, Table, summarise
 BLOCK = "models"
 # Settings that do not make another model.
 _NO_MODEL = ("seed", "tracking", "device")
+_LONGEST_LABEL = 60
 Models = Mapping[str, Sequence[FinishedRun]]
 
 
 def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """Return label -> the runs of one model, one per seed: runs whose configurations differ in the seed alone.
 
-    The label is `model.name`; where several models share it, the settings in which they differ are added.
+    The label is `model.name`; where several models share it, the settings in which they differ are added, or a number
+    where these are long.
 
     Errors: DataError for runs of different data, split or protocol, and for one seed twice.
     """
@@ -54,7 +56,8 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 def comparison_table(models: Models, metrics: Sequence[str], name: str = "compare") -> Table:
     """Return mean and deviation over seeds by model; each row is tested against the best of its column.
 
-    Users are averaged over seeds, then a paired t-test over users; Holm-corrected over the rows of a column.
+    Users are averaged over seeds, then a paired t-test over users; Holm-corrected over the rows of a column. Metrics
+    that are one number for all users have no test.
     """
     rows = [(label, run) for label, runs in models.items() for run in runs]
     labels = [{"block": BLOCK, "row": label, "seed": run.config["seed"]} for label, run in rows]
@@ -64,9 +67,9 @@ def comparison_table(models: Models, metrics: Sequence[str], name: str = "compar
         values = {
             label: mean_over_seeds(runs, metric) for label, runs in models.items() if _has(runs, metric)
         }
-        if not values:
-            known = rows[0][1].result["metrics"]
-            raise DataError(f"no run has per-user values of '{metric}'{suggest(metric, known)}")
+        if not values:  # one number for all users, as coverage
+            _check_known(metric, [run for _, run in rows])
+            continue
         best = max(values, key=lambda label: float(np.nanmean(values[label])))
         others = [label for label in values if label != best]
         differences = [values[label] - values[best] for label in others]
@@ -112,6 +115,13 @@ def _has(runs: Sequence[FinishedRun], metric: str) -> bool:
     return all(metric in run.per_user() for run in runs)
 
 
+def _check_known(metric: str, runs: Sequence[FinishedRun]) -> None:
+    for run in runs:
+        if metric not in run.result["metrics"]:
+            known = [key for key in run.result["metrics"] if key.count("/") == metric.count("/")]
+            raise DataError(f"'{run.path}' has no metric '{metric}'{suggest(metric, known)}")
+
+
 def _fingerprint(run: FinishedRun, name: str) -> str:
     return str(run.manifest["fingerprints"][name])
 
@@ -123,7 +133,8 @@ def _label(setting: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> st
     differing = [key for key in keys if len({str(other.get(key)) for other in same}) > 1]
     if not differing:
         return name
-    return f"{name} ({', '.join(f'{key}={setting.get(key)}' for key in differing)})"
+    label = f"{name} ({', '.join(f'{key}={setting.get(key)}' for key in differing)})"
+    return label if len(label) <= _LONGEST_LABEL else f"{name} #{same.index(setting) + 1}"
 
 
 def _seeds_note(models: Models) -> str:

@@ -23,9 +23,12 @@ def test_a_folder_of_runs_becomes_tables_pairs_and_figures(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert run_main(compare.main, [str(runs), "--output", str(tmp_path / "out"), "--name", "two"]) == 0
+    words = [str(runs), "--output", str(tmp_path / "out"), "--name", "two", "--models", "kNN,popular"]
+    words += ["--metrics", "recall@20,ndcg@20,coverage@20"]
+    assert run_main(compare.main, words) == 0
     shown = capsys.readouterr()
-    assert "popularity 2" in shown.out
+    assert "coverage@20" in shown.out
+    assert "popular 2" in shown.out or "kNN 2" in shown.out
     assert "2 of at least 5 seeds" in shown.err
     pairs = pd.read_csv(tmp_path / "out" / "two_pairs.csv")
     assert pairs["metric"].tolist() == ["test/recall@20", "test/ndcg@20"]
@@ -50,3 +53,11 @@ def test_mistakes_are_told_in_one_line(
 ) -> None:
     assert run_main(compare.main, words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_names_must_fit_the_models(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run_main(compare.main, [str(runs), "--models", "one"]) == 2
+    assert "2 different names, for" in capsys.readouterr().err
+    assert run_main(compare.main, [str(runs), "--metrics", "recal@20"]) == 2
+    assert "did you mean 'test/recall@20'" in capsys.readouterr().err

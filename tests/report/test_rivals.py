@@ -13,7 +13,7 @@ METRIC = "test/recall@20"
 USERS = 60
 
 
-def _runs(make_run, name: str, shift: float, seeds: int = 5, lr: float = 0.1, **options) -> list:
+def _runs(make_run, name: str, shift: float, seeds: int = 5, lr: object = 0.1, **options) -> list:
     runs = []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
@@ -39,6 +39,8 @@ def test_runs_that_differ_in_seed_and_place_alone_are_one_model(make_run) -> Non
 def test_models_of_one_name_are_told_apart_by_their_settings(make_run) -> None:
     runs = [run for lr in (0.1, 0.2) for run in _runs(make_run, "a", lr, seeds=1, lr=lr)]
     assert list(by_model(runs)) == ["a (train.lr=0.1)", "a (train.lr=0.2)"]
+    runs = [run for lr in ("x" * 50, "y" * 50) for run in _runs(make_run, "a", 0.0, seeds=1, lr=lr)]
+    assert list(by_model(runs)) == ["a #1", "a #2"]
 
 
 def test_only_runs_of_one_split_and_one_protocol_are_compared(make_run) -> None:
