@@ -105,6 +105,29 @@ def test_info_nce_knows_directions_only() -> None:
     torch.testing.assert_close(losses.info_nce(first, second), losses.info_nce(7 * first, 0.1 * second))
 
 
+def test_grace_has_the_negatives_of_both_views_in_both_directions() -> None:
+    first, second, weight = draw(BATCH, DIM), draw(BATCH, DIM, seed=1), torch.arange(1.0, BATCH + 1)
+    t, terms, weighted = 0.5, [], []
+    for own, other in ((first.tolist(), second.tolist()), (second.tolist(), first.tolist())):
+        for i, a in enumerate(own):
+            inter = [math.exp(cosine(a, b) / t) for b in other]
+            intra = [math.exp(cosine(a, b) / t) for j, b in enumerate(own) if j != i]
+            terms.append(-math.log(inter[i] / (sum(inter) + sum(intra))))
+            weighted.append(terms[-1] * (i + 1))
+    assert float(losses.grace(first, second, t)) == pytest.approx(sum(terms) / (2 * BATCH))
+    got = float(losses.grace(first, second, t, weight.double()))
+    assert got == pytest.approx(sum(weighted) / (2 * BATCH))
+    assert float(losses.grace(first, first)) == pytest.approx(float(losses.grace(2 * first, first)))
+
+
+def test_a_weight_is_a_factor_of_each_row() -> None:
+    loss, weight = draw(4, 3), torch.tensor([0.0, 1.0, 2.0, 5.0], dtype=torch.float64)
+    assert float(losses.mean(loss)) == pytest.approx(float(loss.sum()) / 12)
+    expected = float((loss[1] + 2 * loss[2] + 5 * loss[3]).sum()) / 12
+    assert float(losses.mean(loss, weight)) == pytest.approx(expected)
+    assert float(losses.mean(loss[:, 0], weight)) == pytest.approx(float(loss[:, 0] @ weight) / 4)
+
+
 def test_alignment_is_the_mean_squared_distance_of_unit_rows() -> None:
     first, second = draw(BATCH, DIM), draw(BATCH, DIM, seed=1)
     terms = [2 - 2 * cosine(a, b) for a, b in zip(first.tolist(), second.tolist())]
@@ -121,6 +144,14 @@ def test_uniformity_is_the_log_mean_over_distinct_pairs() -> None:
     assert float(losses.uniformity(torch.ones(5, 3))) == pytest.approx(0, abs=1e-6)  # all in one place
     opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
     assert float(losses.uniformity(opposite)) == pytest.approx(-8)  # exp(-2 * 4)
+
+
+def test_uniformity_of_a_single_row_is_nothing() -> None:
+    x = draw(1, DIM).requires_grad_()
+    value = losses.uniformity(x)
+    (gradient,) = torch.autograd.grad(value, x)
+    assert value.item() == 0
+    assert not gradient.any()
 
 
 def test_l2_is_half_the_squares_over_the_first_arguments_rows() -> None:
@@ -153,7 +184,7 @@ def test_a_ranking_loss_pulls_positives_up_and_negatives_down(loss: Callable[...
     assert torch.autograd.gradcheck(loss, (positive, negative))
 
 
-@pytest.mark.parametrize("loss", [losses.info_nce, losses.alignment, losses.l2])
+@pytest.mark.parametrize("loss", [losses.info_nce, losses.grace, losses.alignment, losses.l2])
 def test_gradients_of_losses_on_rows(loss: Callable[..., Tensor]) -> None:
     first, second = draw(BATCH, DIM).requires_grad_(), draw(BATCH, DIM, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(loss, (first, second))

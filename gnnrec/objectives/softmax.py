@@ -120,7 +120,7 @@ def known_pairs(
     return row[column >= 0], column[column >= 0]
 
 
-@dataclass(frozen=True)
+@dataclass
 class PopDCL:
     """PopDCL on cosine scores against the other positives of the batch (see losses.pop_dcl).
 
@@ -137,15 +137,13 @@ class PopDCL:
 
     def __post_init__(self) -> None:
         check_range("temperature", self.temperature, "PopDCL", low=0, low_open=True)
+        self._kept: tuple[BipartiteGraph, Tensor] | None = None
 
     def __call__(self, step: Step) -> Tensor:
+        if self._kept is None or self._kept[0] is not step.train:
+            self._kept = step.train, _touched(step.train)
         _, counts = step.train.split(step.train.degree)
-        structure = step.train.structure
-        touched = torch.bincount(
-            structure.user.long(),
-            weights=counts[structure.item.long()].double(),
-            minlength=step.train.num_users,
-        )[step.user]
+        touched = self._kept[1][step.user]
         rate = (touched / counts.sum()).clamp(max=0.999)
         share, odds = counts[step.positive] / touched, rate / (1 - rate)
         user, item = F.normalize(step.user_emb, dim=-1), F.normalize(step.positive_emb, dim=-1)
@@ -155,3 +153,10 @@ class PopDCL:
         return losses.pop_dcl(
             scores.diagonal(), negative, share.float(), odds.float(), self.temperature, step.weight
         )
+
+
+def _touched(train: BipartiteGraph) -> Tensor:
+    """Return the sum of the train counts of each user's items: float64 [num_users]."""
+    _, counts = train.split(train.degree)
+    user, item = train.structure.user.long(), train.structure.item.long()
+    return torch.bincount(user, weights=counts[item].double(), minlength=train.num_users)

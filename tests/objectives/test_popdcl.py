@@ -28,7 +28,7 @@ def test_pop_dcl_is_the_equations_pair_by_pair() -> None:
         up = math.exp((near - shift) / t)
         down = sum(math.exp((f - odds * math.exp((near - f) / t)) / t) for f in far)
         expected.append(-math.log(up / (up + down)))
-    assert float(PopDCL(t)(step)) == pytest.approx(np.mean(expected), rel=1e-4)
+    assert PopDCL(t)(step).item() == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_pop_dcl_stays_finite_where_scores_are_far_apart_and_in_a_batch_of_one() -> None:
