@@ -136,8 +136,6 @@ def refused(encoder: str, augmentation: str, loss: str) -> str | None:
         return "'anchor' must be in"
     if augmentation == "low rank" and encoder in ("GAT", "PinSage"):
         return "the view of 'SVDView' has no edges"
-    if loss == "mixed negatives" and encoder == "NGCF":
-        return "'MixedNegatives' needs an encoder whose final state is as wide as its layers"
     return None
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gnnrec.errors import check_range
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.sampling import NegativeSampler
-from gnnrec.objectives.step import Step, Term, check_one_width, check_reads, rows
+from gnnrec.objectives.step import Step, Term, check_reads, rows
 
 
 @dataclass
@@ -78,9 +79,10 @@ class MixedNegatives:
     """A ranking term on one synthetic negative a pair: the hardest of a pool, mixed with the positive layer by layer.
 
     For layer l and candidate n: m_n = a e_i^l + (1 - a) e_n^l with a ~ U(0, 1) per pair and layer; the candidate of
-    largest e_u . m_n is taken, and the negative is the mean over l. Huang et al. 2021, MixGCF,
-    https://doi.org/10.1145/3447548.3467408, section 3; as in the authors' code, e_u is the final state of the user and
-    gradients reach the positive through the mixture. The mean over layers is how LightGCN pools by default.
+    largest e_u . m_n is taken, and the negative is the sum over l of these, weighted as the encoder weighs its layers.
+    Huang et al. 2021, MixGCF, https://doi.org/10.1145/3447548.3467408, section 3; as in the authors' code, e_u is the
+    final state of the user and gradients reach the positive through the mixture. Deviation: with an encoder whose
+    final state is no weighted sum of its layers (all but LightGCN), the final states are mixed, as one layer.
 
     Args:
         term: as for Negatives; it reads the mixture as its only negative.
@@ -98,17 +100,13 @@ class MixedNegatives:
         check_range("power", self.power, "MixedNegatives", low=0)
         self._sampler = _Sampler(self.power)
 
-    def check_encoder(self, encoder: nn.Module, dim: int) -> None:
-        """Raise a ConfigError for an encoder whose final state is wider than its layers."""
-        check_one_width(encoder, dim, "MixedNegatives")
-
     def __call__(self, step: Step) -> Tensor:
         negative = self._sampler(step, self.num_negatives)
-        hardest = [
-            self._mix(step, layer, negative) for layer in step.states.layers
-        ]  # all rows, then the batch's
-        mixed = torch.stack(hardest).mean(dim=0).unsqueeze(1)
-        return self.term(step.changed(negative_emb=mixed))
+        weights: Sequence[float] | None = getattr(step.encoder, "layer_weights", None)
+        layers = [step.states.final] if weights is None else step.states.layers
+        pairs = zip(weights or (1.0,), layers, strict=True)
+        hops = [weight * self._mix(step, layer, negative) for weight, layer in pairs if weight]
+        return self.term(step.changed(negative_emb=torch.stack(hops).sum(dim=0).unsqueeze(1)))
 
     def _mix(self, step: Step, layer: Tensor, negative: Tensor) -> Tensor:
         """Return the mixture of one layer: [batch, dim]."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gnnrec import losses
-from gnnrec.encoders import NGCF
+from gnnrec.encoders import NGCF, LightGCN
 from gnnrec.errors import ConfigError
 from gnnrec.objectives import (
     BPR,
@@ -24,7 +24,6 @@ from gnnrec.objectives import (
     Softmax,
     Step,
     Weighted,
-    check_encoder,
 )
 from gnnrec.objectives.sampling import NegativeSampler
 from tests.test_objectives import DIM, interacted, make_step
@@ -77,7 +76,7 @@ def test_the_hardest_of_each_pool(cosine: bool) -> None:
     scores = users @ (F.normalize(items, dim=1) if cosine else items).T
     for row, user in enumerate(step.user.tolist()):
         pools = [candidates[row, start : start + 4].tolist() for start in (0, 4, 8)]
-        best = [max(pool, key=lambda item: float(scores[user, item])) for pool in pools]
+        best = [max(pool, key=lambda item: scores[user, item].item()) for pool in pools]
         assert noted.step.negative[row].tolist() == best
 
 
@@ -105,19 +104,37 @@ def test_the_two_ways_of_ranking_a_pool_differ() -> None:
     assert not torch.equal(*chosen)
 
 
-def test_mixed_negatives_pair_by_pair() -> None:
+@pytest.mark.parametrize("given", [None, [0.0, 0.3, 0.7]])
+def test_mixed_negatives_pair_by_pair(given: list[float] | None) -> None:
     step, noted = make_step(torch.tensor([0, 9, 30]), keep_layers=True), Noted()
+    step.encoder = LightGCN(DIM, num_layers=2, layer_weights=given)
     generator = torch.Generator().set_state(step.generator.get_state())
     candidates = NegativeSampler(step.train).sample(step.user, 5, generator)
-    shares = [torch.rand(3, 1, 1, generator=generator) for _ in step.states.layers]
+    weights = given or [1 / 3] * 3
+    shares = [torch.rand(3, 1, 1, generator=generator) if weight else torch.zeros(3) for weight in weights]
     MixedNegatives(noted, num_negatives=5)(step)
     for row, (user, positive) in enumerate(zip(step.user.tolist(), step.positive.tolist())):
         hops = []
-        for layer, share in zip(step.states.layers, shares):
+        for layer, share, weight in zip(step.states.layers, shares, weights):
             items, a = step.train.split(layer)[1], share[row].item()
             mixed = [a * items[positive] + (1 - a) * items[n] for n in candidates[row].tolist()]
-            hops.append(max(mixed, key=lambda m: (m @ step.states.final[user]).item()))
-        torch.testing.assert_close(noted.step.negative_emb[row, 0], sum(hops) / 3)
+            hops.append(weight * max(mixed, key=lambda m: (m @ step.states.final[user]).item()))
+        torch.testing.assert_close(noted.step.negative_emb[row, 0], torch.stack(hops).sum(dim=0))
+
+
+def test_final_states_are_mixed_where_they_are_no_sum_of_layers() -> None:
+    step, noted = make_step(torch.tensor([0, 9, 30]), keep_layers=True), Noted()
+    step.encoder = NGCF(DIM, num_layers=2, dropout=0.0)
+    generator = torch.Generator().set_state(step.generator.get_state())
+    candidates = NegativeSampler(step.train).sample(step.user, 5, generator)
+    share = torch.rand(3, 1, 1, generator=generator)
+    MixedNegatives(noted, num_negatives=5)(step)
+    users, items = step.train.split(step.states.final)
+    for row, (user, positive) in enumerate(zip(step.user.tolist(), step.positive.tolist())):
+        a = share[row].item()
+        mixed = [a * items[positive] + (1 - a) * items[n] for n in candidates[row].tolist()]
+        best = int(torch.stack([m @ users[user] for m in mixed]).argmax())
+        torch.testing.assert_close(noted.step.negative_emb[row, 0], mixed[best])
 
 
 def test_mixed_negatives_lie_nearer_to_the_positive_and_push_harder() -> None:
@@ -163,11 +180,6 @@ def test_terms_may_be_wrapped_twice() -> None:
         Negatives(L2(), 4),
     ):
         assert torch.isfinite(term(step))
-
-
-def test_mixing_needs_layers_as_wide_as_the_final_state() -> None:
-    with pytest.raises(ConfigError, match="'MixedNegatives' needs an encoder"):
-        check_encoder(InversePropensity(MixedNegatives(BPR())), NGCF(DIM), DIM)
 
 
 @pytest.mark.parametrize(
