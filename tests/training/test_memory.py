@@ -63,10 +63,10 @@ def test_fit_tells_the_need_before_it_starts(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize(
     ("make", "batch_size", "told"),
     [
-        (lambda: make_model(dim=512), 64, "lower init.dim"),
+        (lambda: make_model(dim=512), 1, "lower init.dim"),
         (lambda: make_model(dim=1, num_edges=1900), 1, "take fewer interactions"),
         (lambda: make_model(), 1 << 20, "lower train.batch_size"),
-        (lambda: make_model(512, encoder=GraphSAGE(512, 6)), 1, "lower init.dim or the number of layers"),
+        (lambda: make_model(4, encoder=GraphSAGE(4, 6)), 1, "lower init.dim or the number of layers"),
     ],
 )
 def test_far_too_much_is_refused_with_what_to_lower(
