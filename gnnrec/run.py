@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gnnrec.baselines.fusion import Fusion
-from gnnrec.config import RunConfig, SplitConfig, build, chain
+from gnnrec.config import RunConfig, SplitConfig, build
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.groups import Groups, item_groups, user_groups
 from gnnrec.data.interactions import Interactions
@@ -22,11 +22,11 @@ from gnnrec.errors import ConfigError
 from gnnrec.evaluation.evaluate import Evaluation, evaluate
 from gnnrec.evaluation.result import describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, test_task, validation_task
-from gnnrec.features import TextNeighbours, Vectors, as_array, make_features
-from gnnrec.graph import BipartiteGraph
+from gnnrec.features import Vectors
+from gnnrec.make import make_objective, make_recommender
 from gnnrec.manifest import Phases, environment
 from gnnrec.model import Recommender
-from gnnrec.objectives import Objective, Weighted
+from gnnrec.objectives import Objective
 from gnnrec.report.figures import draw_evaluation
 from gnnrec.report.frame import FinishedRun, parse_metric
 from gnnrec.report.groups import metrics_by_group
@@ -35,7 +35,6 @@ from gnnrec.text.nodes import node_fingerprint, node_vectors
 from gnnrec.tracking import RunDir, Tracker
 from gnnrec.training import History, fit
 from gnnrec.training.checkpoint import read_position
-from gnnrec.training.sampler import derive_seed
 
 logger = logging.getLogger(__name__)
 ITEM_CUTOFF = 20
@@ -275,66 +274,6 @@ def _train(
 def _known(config: RunConfig, data: _Data) -> Interactions:
     """Return the pairs that the final model is trained on."""
     return merge(data.split.train, data.split.validation) if config.eval.refit else data.split.train
-
-
-def make_recommender(
-    config: RunConfig,
-    train: Interactions,
-    item_vectors: Vectors | None = None,
-    user_vectors: Vectors | None = None,
-) -> Recommender:
-    """Build the untrained model of a configuration over the graph of `train`; seeded, global state untouched."""
-    model, unseen = config.model, None
-    if config.init.neighbours and item_vectors is not None:
-        seen = train.item_counts() > 0
-        unseen = TextNeighbours(item_vectors, seen, config.init.neighbours, config.init.own_weight)
-    item_text = None
-    if model.needs_text and item_vectors is not None:
-        item_text = torch.from_numpy(np.array(as_array(item_vectors, train, "item"), dtype=np.float32))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.seed, "weights"))
-        recommender = Recommender(
-            features=make_features(config.init, train, item_vectors, user_vectors),
-            encoder=build(model.encoder, "model.encoder", dim=config.init.dim),
-            graph=BipartiteGraph.from_interactions(train).to(config.device),
-            augmentations=[build(part, "model.augmentations") for part in model.augmentations],
-            score=model.score,
-            name=model.name,
-            unseen=unseen,
-            item_text=item_text,
-        )
-    return recommender.to(config.device)
-
-
-def make_objective(
-    config: RunConfig,
-    recommender: Recommender,
-    train: Interactions,
-    item_vectors: Vectors | None = None,
-    user_vectors: Vectors | None = None,
-) -> Objective:
-    """Build the objective of a configuration; seeded, global state untouched.
-
-    A term that asks for them is given `dim` (of x), `out_dim` (of the final embeddings), `train` and the vectors. A
-    term that is a module has trained parts: the recommender keeps it in `heads`.
-    """
-    given = {
-        "dim": config.init.dim,
-        "out_dim": getattr(recommender.encoder, "out_dim", config.init.dim),
-        "train": train,
-        "item_vectors": item_vectors,
-        "user_vectors": user_vectors,
-    }
-    terms: dict[str, Weighted] = {}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.seed, "terms"))
-        for name, part in config.model.objective.items():
-            term = build(part["term"], f"model.objective.{name}", **given)
-            terms[name] = Weighted(term, part.get("weight", 1.0))
-            for depth, inner in enumerate(chain(term)):
-                if isinstance(inner, torch.nn.Module):
-                    recommender.heads[name + depth * "_"] = inner.to(config.device)
-    return Objective(terms)
 
 
 def _validator(config: RunConfig, data: _Data) -> Callable[[Recommender], dict[str, float]]:

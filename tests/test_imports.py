@@ -22,6 +22,7 @@ DIRECTION = (
     ("training", "baselines"),
     ("evaluation", "tracking", "manifest", "report"),
     ("config",),
+    ("make",),
     ("run",),
     ("experiments",),
 )

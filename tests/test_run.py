@@ -20,7 +20,8 @@ from gnnrec.data.native import write_native
 from gnnrec.data.planted import planted_dataset
 from gnnrec.data.splits import make_split
 from gnnrec.errors import ConfigError, GnnrecError
-from gnnrec.run import RunResult, make_recommender, merge, run, validate
+from gnnrec.make import make_recommender
+from gnnrec.run import RunResult, merge, run, validate
 from gnnrec.training import History
 
 SSL: dict[str, Any] = {

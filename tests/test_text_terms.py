@@ -21,9 +21,10 @@ from gnnrec.encoders import LightGCN
 from gnnrec.errors import ConfigError
 from gnnrec.features import InitConfig, make_features
 from gnnrec.graph import BipartiteGraph
+from gnnrec.make import make_objective, make_recommender
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Step, TextContrast, TextReconstruction, Weighted
-from gnnrec.run import make_objective, make_recommender, validate
+from gnnrec.run import validate
 from gnnrec.text.blocks import Block
 from gnnrec.training import TrainConfig, fit
 

@@ -180,7 +180,7 @@ def _perceptron(width: int, out: int) -> nn.Sequential:
 def _given(text: NodeText | None, where: str) -> NodeText:
     if text is None:
         raise ConfigError(
-            f"'{where}' needs 'train' and 'item_vectors', which gnnrec.run.make_objective gives it"
+            f"'{where}' needs 'train' and 'item_vectors', which gnnrec.make.make_objective gives it"
         )
     return text
 
