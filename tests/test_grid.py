@@ -147,7 +147,7 @@ def popularity(folder: Path) -> float:
 def check(folder: Path, popularity: float, cell: tuple[str, str, str]) -> None:
     told = refused(*cell)
     if told is None:
-        assert measure(folder, compose(*cell)) > popularity + 0.1
+        assert measure(folder, compose(*cell)) > popularity + 0.05
         return
     with pytest.raises(ConfigError, match=told):
         measure(folder, compose(*cell))
