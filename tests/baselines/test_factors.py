@@ -8,10 +8,10 @@ import scipy.sparse as sp
 import torch
 
 from gnnrec.baselines import GFCF, IALS, SVDAE, NormalizedSVD, TextRidge
-from gnnrec.svd import normalized_matrix, truncated_svd
 from gnnrec.baselines.text_map import ridge_predict
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError
+from gnnrec.svd import normalized_matrix, truncated_svd
 
 USERS = torch.arange(25)
 
