@@ -65,8 +65,8 @@ def save_rows(path: Path, rows: pd.DataFrame, identity: list[str]) -> None:
     if path.exists():
         old = pd.read_csv(path)
         if set(identity) <= set(old.columns):
-            mine = set(rows[identity].astype(str).agg("|".join, axis=1))
-            old = old[~old[identity].astype(str).agg("|".join, axis=1).isin(mine)]
-            rows = pd.concat([old, rows], ignore_index=True)
+            mine = list(rows[identity].astype(str).agg("|".join, axis=1))
+            kept = ~old[identity].astype(str).agg("|".join, axis=1).isin(mine)
+            rows = pd.concat([old.loc[kept], rows], ignore_index=True)
     with whole_file(path) as temporary:
         rows.to_csv(temporary, index=False)

@@ -218,7 +218,7 @@ def selfrec(path: Path, name: str, train: Interactions) -> Call:
         yield from itertools.islice(itertools.chain([first], batches), clock["steps"])
         clock["seconds"] = now("cuda" if torch.cuda.is_available() else "cpu") - began
 
-    module.next_batch_pairwise = limited
+    vars(module)["next_batch_pairwise"] = limited
     tool.save()
 
     def call(steps: int) -> float:
