@@ -148,7 +148,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--finished", action="store_true", help="read finished runs only")
     arguments = parser.parse_args(argv)
     path = RESULTS / "parity.csv"
-    known = {line["command"]: line for line in records(pd.read_csv(path))} if path.exists() else {}
+    known = {_identity(line): line for line in records(pd.read_csv(path))} if path.exists() else {}
     table = []
     for row in ROWS:
         configs = [
@@ -157,14 +157,19 @@ def main(argv: Sequence[str]) -> None:
         if arguments.finished:
             configs = [config for config in configs if open_run(config).finished]
         if configs:
-            table.append(result_row(row, [run(config).metrics for config in configs]))
+            done = row._replace(seeds=tuple(config.seed for config in configs))
+            table.append(result_row(done, [run(config).metrics for config in configs]))
             print(table[-1], flush=True)
-        elif command(row) in known:
-            table.append(known[command(row)])
+        elif (row.label, row.data, row.protocol) in known:
+            table.append(known[row.label, row.data, row.protocol])
     frame = pd.DataFrame(table)
     with whole_file(path) as temporary:
         frame.to_csv(temporary, index=False)
     write_text(RESULTS / "parity.md", markdown(frame))
+
+
+def _identity(line: dict[str, Any]) -> tuple[str, str, str]:
+    return line["model"], line["data"], line["protocol"]
 
 
 def config_of(row: Row, data: Path, seed: int, more: Sequence[str] = ()) -> RunConfig:

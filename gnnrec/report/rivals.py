@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from gnnrec.errors import DataError, suggest
-from gnnrec.evaluation.significance import MIN_SEEDS, benjamini_hochberg, compare, holm, paired_t
+from gnnrec.evaluation.significance import MIN_SEEDS, benjamini_hochberg, compare, holm
 from gnnrec.report.captions import group_note, protocol_note
-from gnnrec.report.compare import mean_over_seeds
+from gnnrec.report.compare import against, mean_over_seeds
 from gnnrec.report.frame import FinishedRun, flatten, metrics_frame
 from gnnrec.report.tables import Block, Column, Table, summarise
 
@@ -29,6 +29,8 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     The label is `model.name`; where several models share it, the settings in which they differ are added, or a number
     where these are long.
 
+    Models come by name and settings, runs by seed, whatever the order of the folders.
+
     Errors: DataError for runs of different data, split or protocol, and for one seed twice.
     """
     if not runs:
@@ -43,7 +45,7 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
                 raise DataError(f"'{run.path}' has another {what} than '{runs[0].path}': choose runs of one")
     settings: dict[str, dict[str, Any]] = {}
     models: dict[str, list[FinishedRun]] = {}
-    for run in runs:
+    for run in sorted(runs, key=_place):
         config = {key: value for key, value in run.config.items() if key not in _NO_MODEL}
         key = json.dumps(config, sort_keys=True)
         settings[key] = flatten(config)
@@ -51,6 +53,11 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
             raise DataError(f"'{run.path}' is a second run of its model with seed {run.config['seed']}")
         models.setdefault(key, []).append(run)
     return {_label(settings[key], list(settings.values())): found for key, found in models.items()}
+
+
+def _place(run: FinishedRun) -> tuple[str, str, int]:
+    config = {key: value for key, value in run.config.items() if key not in _NO_MODEL}
+    return str(run.config["model"]["name"]), json.dumps(config, sort_keys=True), int(run.config["seed"])
 
 
 def comparison_table(models: Models, metrics: Sequence[str], name: str = "compare") -> Table:
@@ -72,9 +79,7 @@ def comparison_table(models: Models, metrics: Sequence[str], name: str = "compar
             continue
         best = max(values, key=lambda label: float(np.nanmean(values[label])))
         others = [label for label in values if label != best]
-        differences = [values[label] - values[best] for label in others]
-        raw = [paired_t(difference[~np.isnan(difference)]) for difference in differences]
-        p_values |= {(BLOCK, label, metric): p for label, p in zip(others, holm(raw))}
+        p_values |= {(BLOCK, label, metric): p for label, p in against(values, best, others).items()}
     first = rows[0][1]
     caption = " ".join(
         [protocol_note(str(first.result["protocol"])), _seeds_note(models), _mark_note(len(models))]
@@ -87,7 +92,7 @@ def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:
     """Return one row per metric and pair of models: the fields of `significance.compare`, and corrected p-values.
 
     `p_holm` and `p_bh` correct `p_t` over the pairs of a metric (family-wise error, false discovery rate). Models
-    with different numbers of seeds are compared by their means over seeds; `p_seeds` then is NaN.
+    with different seeds are compared by their means over seeds; `p_seeds` then is NaN.
     """
     frames = []
     for metric in metrics:
@@ -96,7 +101,7 @@ def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:
         for place, first in enumerate(names):
             for second in names[place + 1 :]:
                 one, two = values[first], values[second]
-                if len(one) != len(two):
+                if _seeds(models[first]) != _seeds(models[second]):
                     one, two = one.mean(axis=0), two.mean(axis=0)
                 rows.append({"metric": metric, "row": first, "column": second, **vars(compare(one, two))})
         if rows:
@@ -104,6 +109,10 @@ def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:
             frame = pd.DataFrame(rows)
             frames.append(frame.assign(p_holm=holm(p_values), p_bh=benjamini_hochberg(p_values)))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _seeds(runs: Sequence[FinishedRun]) -> list[int]:
+    return [int(run.config["seed"]) for run in runs]
 
 
 def _by_seed(runs: Sequence[FinishedRun], metric: str) -> np.ndarray:

@@ -104,3 +104,11 @@ def test_models_with_different_numbers_of_seeds_are_compared_by_their_means(make
     pairs = all_pairs(models, [METRIC])
     assert np.isnan(pairs.loc[0, "p_seeds"])
     assert pairs.loc[0, "p_t"] < 0.05
+
+
+def test_seeds_are_paired_whatever_the_order_of_the_folders(make_run) -> None:
+    runs = _runs(make_run, "a", 0.0) + _runs(make_run, "bb", 0.1)
+    first = all_pairs(by_model(runs), [METRIC])
+    again = all_pairs(by_model([*runs[:5][::-1], *runs[5:]]), [METRIC])
+    assert first.loc[0, "p_seeds"] == again.loc[0, "p_seeds"]
+    assert list(by_model(runs[::-1])) == ["a", "bb"]
