@@ -46,6 +46,7 @@ from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Weighted
 from gnnrec.training import TrainConfig, fit
 from gnnrec.training.fit import make_optimizer, train_step
+from gnnrec.training.memory import keep_freed_memory
 from gnnrec.training.sampler import NegativeSampler, PairSampler
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,6 +176,7 @@ def _fit_timer(model: Recommender, objective: Objective, config: TrainConfig) ->
 def _step_timer(
     model: Recommender, objective: Objective, config: TrainConfig, steps: int
 ) -> Callable[[], float]:
+    keep_freed_memory()  # as fit() does
     device = model.graph.device
     optimizer, generator = make_optimizer(model, config), torch.Generator(device).manual_seed(0)
     negatives, pairs = NegativeSampler(model.graph), PairSampler(model.graph, config.batch_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ class Row:
 @dataclass(frozen=True)
 class TableSpec:
     """A table: blocks (label, overrides, columns) times rows times seeds.
+
+    In the file, `grid` adds rows to `rows`: a list of mappings from label to overrides, of which every combination is
+    a row; its label is theirs with spaces, its overrides are theirs in order.
 
     Args:
         title: the first sentence of the caption.
@@ -79,13 +83,21 @@ def read_spec(name: str, folder: Path = TABLES) -> TableSpec:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' is no valid YAML ({error})") from error
     where = f"tables/{name}.yaml"
-    keys = ("title", "overrides", "seeds", "blocks", "rows", "tested", "gain_over")
+    keys = ("title", "overrides", "seeds", "blocks", "rows", "grid", "tested", "gain_over")
     _check(tree, keys, ("title", "blocks", "rows"), where)
     for block in tree["blocks"]:
         _check(block, ("label", "overrides", "columns"), ("label", "columns"), where)
     for row in tree["rows"]:
         _check(row, ("label", "overrides", "baseline"), ("label",), where)
-    labels = [row["label"] for row in tree["rows"]]
+    rows = [
+        Row(row["label"], tuple(row.get("overrides", [])), bool(row.get("baseline", False)))
+        for row in tree["rows"]
+    ]
+    rows += _grid(tree.get("grid", []), where)
+    labels = [row.label for row in rows]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise ConfigError(f"two rows of {where} have the label '{twice[0]}'")
     for label in tree.get("gain_over", []):
         if label not in labels:
             raise ConfigError(f"unknown row '{label}' in 'gain_over' of {where}{suggest(label, labels)}")
@@ -99,10 +111,7 @@ def read_spec(name: str, folder: Path = TABLES) -> TableSpec:
             for block in tree["blocks"]
         ),
         block_overrides={block["label"]: tuple(block.get("overrides", [])) for block in tree["blocks"]},
-        rows=tuple(
-            Row(row["label"], tuple(row.get("overrides", [])), bool(row.get("baseline", False)))
-            for row in tree["rows"]
-        ),
+        rows=tuple(rows),
         tested=tuple(tree.get("tested", [])),
         gain_over=tuple(tree.get("gain_over", [])),
     )
@@ -119,6 +128,30 @@ def table_jobs(spec: TableSpec, seeds: Sequence[int], extra: Sequence[str] = ())
                 config = RunConfig.from_dict(compose_config(overrides))
                 jobs.append(Job(Place(block.label, row.label, seed), overrides, config))
     return jobs
+
+
+def _grid(dimensions: Any, where: str) -> list[Row]:
+    """Return a row for every combination of one entry of each dimension."""
+    valid = isinstance(dimensions, list) and all(
+        isinstance(dimension, dict) and all(isinstance(words, list) for words in dimension.values())
+        for dimension in dimensions
+    )
+    if not valid:
+        raise ConfigError(f"'grid' must be a list of mappings from label to overrides in {where}")
+    if not dimensions:
+        return []
+    return [
+        Row(
+            " ".join(filter(None, labels)),
+            tuple(
+                itertools.chain.from_iterable(
+                    dimension[label] for dimension, label in zip(dimensions, labels)
+                )
+            ),
+            baseline=False,
+        )
+        for labels in itertools.product(*dimensions)
+    ]
 
 
 def _check(tree: Any, known: Sequence[str], needed: Sequence[str], where: str) -> None:

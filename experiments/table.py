@@ -25,7 +25,7 @@ from gnnrec.run import open_run, run
 
 SWITCHES = {"--dry-run": "dry-run", "--report-only": "report-only", "--check": "check"}
 SWITCHES |= {name: "help" for name in ("-h", "--help")}
-OPTIONS = {"--seeds": "seeds", "--output": "output", "--add": "add"}
+OPTIONS = {name: name.lstrip("-") for name in ("--seeds", "--output", "--add", "--part")}
 SHOWN = ("test/recall@20", "test/cold_only/recall@20")
 # Overrides that change where and how a table is computed, but none of its numbers.
 HARMLESS = ("tracking", "device")
@@ -39,6 +39,8 @@ usage: python experiments/table.py table=NAME [flags] [KEY=VALUE ...]
   --check           compare the written files with the run directories; differences are an error
   --add FOLDER,...  further run directories as rows, from experiments/evaluate.py
   --output FOLDER   where the table goes (results)
+  --part 1/2        run the first of two shares of the runs and write nothing: several processes or machines with one
+                    tracking.root take one each, and --report-only writes the table at the end
   KEY=VALUE         applied to every run of the table; needs --output if it changes the numbers
 
 Writes NAME.csv, NAME.md, NAME.tex, and the figures NAME_gain_by_group and NAME_metric_by_degree (png, pdf).
@@ -66,6 +68,11 @@ def main(argv: Sequence[str]) -> None:
             f"{len(missing)} of the {len(jobs)} runs of table '{spec.name}' are not finished; "
             "the same command without --report-only and --check runs them"
         )
+    if "part" in arguments.options:
+        share = part_of(jobs, arguments.options["part"])
+        _run_missing(share, [job for job in share if job in missing])
+        print(f"part {arguments.options['part']} is done; with --report-only the table is written")
+        return
     _run_missing(jobs, missing)
     runs = {place: FinishedRun(folder.path) for place, folder in folders.items()}
     runs |= added_runs(arguments.options.get("add", ""), runs)
@@ -78,6 +85,14 @@ def main(argv: Sequence[str]) -> None:
     paths += update_readme(table, output)
     print(f"\n{to_markdown(table)}")
     print(f"written: {', '.join(str(path) for path in paths)}")
+
+
+def part_of(jobs: Sequence[Job], part: str) -> list[Job]:
+    """Return every N-th job from the K-th on, for a part K/N; a ConfigError unless 1 <= K <= N."""
+    number, slash, total = part.partition("/")
+    if not slash or not number.isdecimal() or not total.isdecimal() or not 1 <= int(number) <= int(total):
+        raise ConfigError(f"'--part' must be K/N with K from 1 to N, as in 1/2 (got '{part}')")
+    return list(jobs[int(number) - 1 :: int(total)])
 
 
 def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, FinishedRun]:

@@ -56,7 +56,8 @@ class ModelConfig:
         objective: name -> {weight, term: class path and arguments}.
         augmentations: class paths and arguments, applied to the main view of every step.
         score: `dot` or `cosine`.
-        fusion: `parts` (name -> a baseline) and `weights` of a Fusion with the trained model, its part `graph`.
+        fusion: `parts` (name -> a baseline), `weights` and perhaps `priors` of a Fusion with the trained model, its
+            part `graph`.
     """
 
     name: str = "lightgcn"
@@ -73,9 +74,10 @@ class ModelConfig:
             raise ConfigError("'model' must have exactly one of 'baseline' and 'encoder'")
         if self.encoder is not None and not self.objective:
             raise ConfigError("'model.objective' must have at least one term (got none)")
-        if self.fusion is not None and (self.encoder is None or set(self.fusion) != {"parts", "weights"}):
+        keys = {"parts", "weights"}
+        if self.fusion is not None and (self.encoder is None or set(self.fusion) - {"priors"} != keys):
             raise ConfigError(
-                "'model.fusion' must have the keys 'parts' and 'weights', and needs an 'encoder'"
+                "'model.fusion' must have the keys 'parts' and 'weights', may have 'priors', and needs an 'encoder'"
             )
 
     def fused(self, trained: Any) -> Any:
@@ -85,7 +87,7 @@ class ModelConfig:
         parts = {
             name: build(part, f"model.fusion.parts.{name}") for name, part in self.fusion["parts"].items()
         }
-        return Fusion({"graph": Fitted(trained), **parts}, self.fusion["weights"])
+        return Fusion({"graph": Fitted(trained), **parts}, self.fusion["weights"], self.fusion.get("priors"))
 
 
 @dataclass(frozen=True)

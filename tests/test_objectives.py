@@ -136,9 +136,9 @@ def test_the_corrected_sum_over_negatives_is_that_of_the_full_softmax_on_average
     for _ in range(3000):
         batch = torch.randint(graph.num_edges, (16,), generator=generator)
         step.positive = graph.structure.item.long()[batch]
-        candidates, log_expected = term._draw(step, counts, log_popularity)
+        candidates, times, log_expected = term._draw(step, counts, log_popularity)
         assert len(candidates.unique()) == len(candidates)
-        sums.append((exp_scores[candidates] / log_expected.exp()).sum())
+        sums.append((exp_scores[candidates] * times / log_expected.exp()).sum())
     values = torch.stack(sums)
     expected = exp_scores[counts > 0].sum()
     assert abs(float(values.mean() - expected)) < 4 * float(values.std()) / math.sqrt(len(values))
@@ -157,6 +157,17 @@ def test_in_batch_softmax_is_near_the_full_softmax_on_average_and_needs_its_corr
     logits = whole.user_emb @ whole.positive_emb.T
     plain = F.cross_entropy(logits, torch.arange(len(logits)))  # no correction, no mask
     assert abs(float(plain.detach()) - np.mean(full)) > 0.5
+
+
+def test_without_correction_in_batch_softmax_is_plain_cross_entropy_over_the_batch() -> None:
+    """Rows that hold an item the user has, the own positive again included, are left out."""
+    step = make_step()
+    term = Softmax(negatives="in_batch", correction=False, temperature=0.5)
+    logits = step.user_emb @ step.positive_emb.T / 0.5
+    known = interacted(step.train)[step.user][:, step.positive]
+    known[torch.arange(len(logits)), torch.arange(len(logits))] = False
+    expected = F.cross_entropy(logits.masked_fill(known, float("-inf")), torch.arange(len(logits)))
+    torch.testing.assert_close(term(step), expected)
 
 
 def test_an_item_without_train_pairs_is_no_negative() -> None:

@@ -18,29 +18,39 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gnnrec.data.interactions import Interactions
-from gnnrec.errors import ConfigError, DataError, check_choice, suggest
+from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
 
 logger = logging.getLogger(__name__)
 BLOCK = 1024  # users whose scores are held twice
 
 
 class Fusion:
-    """Add up the parts' scores after standardising each over all items: s(u, i) = sum_m w_m (s_m(u, i) - mean) / sd.
+    """Add up the parts' scores after standardising each over all items: s(u, i) = sum_m w_m g_m(i) z_m(u, i).
 
-    Mean and (population) standard deviation are those of the scores of part m for user u over all items: the z-score
-    normalisation of CombSUM (Wu et al. 2006, https://doi.org/10.1145/1141753.1141808). A part that gives a user the
-    same score for every item adds nothing for that user. The weights are settings, to be chosen on validation.
+    z_m = (s_m(u, i) - mean) / sd, mean and (population) standard deviation being those of the scores of part m for
+    user u over all items: the z-score normalisation of CombSUM (Wu et al. 2006,
+    https://doi.org/10.1145/1141753.1141808). A part that gives a user the same score for every item adds nothing for
+    that user. g_m(i) = prior_m / (prior_m + c_i), c_i the train count of item i, where part m has a prior, else 1: a
+    part that knows an item by its text speaks up where few interactions do. Weights and priors are settings, to be
+    chosen on validation.
 
     Args:
         parts: name -> a baseline: anything with `fit(train, item_vectors, user_vectors)`. All see the same pairs.
         weights: name -> weight of each part, any finite number; a part of weight 0 is not fitted.
+        priors: name -> the train count at which the part's weight on an item is half of `weights`; positive; parts
+            without one weigh the same on every item.
 
     Memory: one [1024, num_items] block of scores beside the result, and what the parts keep.
     """
 
     name = "fusion"
 
-    def __init__(self, parts: Mapping[str, Any], weights: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, Any],
+        weights: Mapping[str, float],
+        priors: Mapping[str, float] | None = None,
+    ) -> None:
         if not isinstance(parts, Mapping) or not isinstance(weights, Mapping):
             raise ConfigError("'parts' and 'weights' must be mappings from one set of names in 'Fusion'")
         for part, model in parts.items():
@@ -53,6 +63,11 @@ class Fusion:
                 raise ConfigError(f"unknown part 'weights.{part}' in 'Fusion'{suggest(part, parts)}")
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
                 raise ConfigError(f"'weights.{part}' must be a finite number in 'Fusion' (got {weight!r})")
+        for part, prior in (priors or {}).items():
+            if part not in parts:
+                raise ConfigError(f"unknown part 'priors.{part}' in 'Fusion'{suggest(part, parts)}")
+            check_range(f"priors.{part}", prior, "Fusion", low=0, low_open=True)
+        self.priors = dict(priors or {})
         self.weights = {part: float(weight) for part, weight in weights.items() if weight}
         if not self.weights:
             raise ConfigError("'weights' must have one that is not 0 in 'Fusion'")
@@ -68,6 +83,8 @@ class Fusion:
         """Fit every part whose weight is not 0."""
         inputs = (train, item_vectors, user_vectors)
         self.fitted = {part: _fit(part, self.parts[part], inputs) for part in self.weights}
+        count = torch.from_numpy(train.item_counts()).float()
+        self.shares = {part: prior / (prior + count) for part, prior in self.priors.items()}
         return self
 
     def scores(self, user: Tensor) -> Tensor:
@@ -78,6 +95,8 @@ class Fusion:
         total: Tensor | None = None
         for part, weight in self.weights.items():
             scores = standardise(self.fitted[part].scores(user)).mul_(weight)
+            if part in self.shares:
+                scores.mul_(self.shares[part].to(scores.device))
             total = scores if total is None else total.add_(scores)
         assert total is not None
         return total

@@ -24,8 +24,9 @@ class Softmax:
 
     logit(u, i) = s(u, i) / temperature + adjustment * log popularity(i) - log q(i), where q(i) is how often i is
     expected among the negatives: the logQ correction (Bengio and Senecal 2008; Yi et al. 2019,
-    https://doi.org/10.1145/3298689.3346996, eq. 3), always applied, so that every choice of negatives estimates the
-    same full softmax. `adjustment` leaves that share of log popularity out of the learned scores (logit
+    https://doi.org/10.1145/3298689.3346996, eq. 3), with which every choice of negatives estimates the same full
+    softmax. Without it (`correction=false`), log q is left out: the loss of Wu et al. 2022 (SSM),
+    https://arxiv.org/abs/2201.02327, eq. 5, in which a positive has to beat the drawn negatives alone. `adjustment` leaves that share of log popularity out of the learned scores (logit
     adjustment, Menon et al. 2021, https://arxiv.org/abs/2007.07314, eq. 10, with the sign of training): 0 models
     p(i | u); 1 is what uncorrected in-batch negatives learn in effect, and punishes popular items.
 
@@ -39,7 +40,7 @@ class Softmax:
         num_negatives: how many draws, those of the batch not counted.
         power: of `popularity` (Mikolov et al. 2013, https://arxiv.org/abs/1310.4546, section 2.2: 0.75).
         cosine: scores are cosines rather than dot products.
-        adjustment: see above.
+        correction, adjustment: see above.
         mask_positives: leave the user's other train items out of the negatives.
     """
 
@@ -48,6 +49,7 @@ class Softmax:
     negatives: str = "uniform"
     num_negatives: int = 1024
     cosine: bool = False
+    correction: bool = True
     adjustment: float = 0.0
     mask_positives: bool = True
     power: float = 0.75
@@ -62,7 +64,7 @@ class Softmax:
     def __call__(self, step: Step) -> Tensor:
         _, counts = step.train.split(step.train.degree)
         log_popularity = (counts / counts.sum()).log()
-        candidates, log_expected = self._draw(step, counts, log_popularity)
+        candidates, times, log_expected = self._draw(step, counts, log_popularity)
         candidate_emb = step.item_emb(candidates)  # first, so that the batch's rows come with them
         user_emb, positive_emb = step.user_emb, step.positive_emb
         if self.cosine:
@@ -70,16 +72,18 @@ class Softmax:
             candidate_emb = F.normalize(candidate_emb, dim=-1)
         user_emb = user_emb / self.temperature
         positive = (user_emb * positive_emb).sum(-1) + self.adjustment * log_popularity[step.positive]
-        shift = self.adjustment * log_popularity[candidates] - log_expected
+        shift = self.adjustment * log_popularity[candidates] + times.log()
+        if self.correction:
+            shift = shift - log_expected
         left_out = known_pairs(step.train, step.user, step.positive, candidates, self.mask_positives)
         return losses.softmax_loss(positive, user_emb, candidate_emb, shift, left_out, step.weight)
 
-    def _draw(self, step: Step, counts: Tensor, log_popularity: Tensor) -> tuple[Tensor, Tensor]:
-        """Return distinct candidates and the log of how often each is expected, per time that it was drawn."""
+    def _draw(self, step: Step, counts: Tensor, log_popularity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return distinct candidates, how often each was drawn, and the log of how often that was expected."""
         device, generator, num = counts.device, step.generator, self.num_negatives
         if self.negatives == "in_batch":
-            candidates, drawn = torch.unique(step.positive, return_counts=True)
-            return candidates, log_popularity[candidates] + math.log(len(step.positive)) - drawn.log()
+            candidates, times = torch.unique(step.positive, return_counts=True)
+            return candidates, times.float(), log_popularity[candidates] + math.log(len(step.positive))
         # An item without train interactions is never a negative: it would be learned as one.
         seen = torch.nonzero(counts > 0).squeeze(1)
         if self.negatives == "popularity":
@@ -87,18 +91,19 @@ class Softmax:
             share = share / share.sum()
             drawn = torch.multinomial(share.to(generator.device), num, replacement=True, generator=generator)
             place, times = torch.unique(drawn.to(device), return_counts=True)
-            return seen[place], (share[place] * num / times).log().float()
+            return seen[place], times.float(), (share[place] * num).log().float()
         if self.negatives == "all" or (self.negatives == "uniform" and num >= len(seen)):
-            return seen, torch.zeros(len(seen), device=device)
+            return seen, torch.ones(len(seen), device=device), torch.zeros(len(seen), device=device)
         order = torch.randperm(len(seen), generator=generator, device=generator.device)
         candidates, share = seen[order[:num].to(device)], min(num / len(seen), 1.0)
         if self.negatives == "uniform":
-            return candidates, torch.full((len(candidates),), math.log(share), device=device)
+            once = torch.ones(len(candidates), device=device)
+            return candidates, once, torch.full_like(once, math.log(share))
         times = torch.bincount(step.positive, minlength=len(counts))
         times[candidates] += 1
         candidates = torch.nonzero(times).squeeze(1)
         expected = share + len(step.positive) * log_popularity[candidates].exp()
-        return candidates, (expected / times[candidates]).log()
+        return candidates, times[candidates].float(), expected.log()
 
 
 def known_pairs(

@@ -18,7 +18,7 @@ from gnnrec.graph import PRECISIONS
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Step
 from gnnrec.training.checkpoint import load_checkpoint, save_checkpoint
-from gnnrec.training.memory import check_memory
+from gnnrec.training.memory import check_memory, keep_freed_memory
 from gnnrec.training.sampler import NegativeSampler, PairSampler, derive_seed
 from gnnrec.views import augment
 
@@ -106,6 +106,7 @@ def fit(
         needs far more memory than is free, naming what to lower.
     """
     check_memory(model, objective, config.batch_size, config.num_negatives)
+    keep_freed_memory()
     optimizer = make_optimizer(model, config)
     history, best = History(), _copy(model)
     if checkpoint is not None and checkpoint.exists():

@@ -54,6 +54,21 @@ def test_the_sum_of_z_scores(history: Interactions) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_prior_fades_a_part_with_the_train_count_of_an_item(history: Interactions) -> None:
+    parts = {"ease": EASE(5.0), "knn": ItemKNN(5)}
+    got = Fusion(parts, {"ease": 1.0, "knn": 0.5}, {"knn": 3.0}).fit(history).scores(USERS).numpy()
+    share = 3.0 / (3.0 + history.item_counts())
+    expected = zscores(EASE(5.0), history) + 0.5 * share * zscores(ItemKNN(5), history)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_priors_are_checked() -> None:
+    with pytest.raises(ConfigError, match=r"unknown part 'priors.eas' in 'Fusion', did you mean 'ease'"):
+        Fusion({"ease": EASE(5.0)}, {"ease": 1.0}, {"eas": 3.0})
+    with pytest.raises(ConfigError, match=r"'priors.ease' must be .* \(got 0"):
+        Fusion({"ease": EASE(5.0)}, {"ease": 1.0}, {"ease": 0.0})
+
+
 def test_a_part_of_weight_zero_is_not_fitted_and_the_other_ranks_as_alone(history: Interactions) -> None:
     class Unfit:
         def fit(self, *_: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import table
 from experiments.cli import run_main
-from experiments.spec import read_spec, table_jobs
+from experiments.spec import TABLES, read_spec, table_jobs
 from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.report.frame import FinishedRun
@@ -144,6 +144,39 @@ def test_an_interrupted_table_goes_on_where_it_stopped(runner: Runner, tmp_path:
     assert len(runner.configs) == 18
 
 
+def test_parts_run_everything_once_and_write_nothing(
+    runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _table("--part", "2/2") == 0
+    assert len(runner.configs) == 9
+    assert not (tmp_path / "results").exists()
+    assert _table("--part", "1/2") == 0
+    assert len({config.key("data") for config in runner.configs}) == 18
+    assert _table("--part", "1/2") == 0
+    assert len(runner.configs) == 18
+    assert _table("--report-only") == 0
+    assert (tmp_path / "results" / "quickstart.md").exists()
+    assert _table("--part", "3/2") == 2
+    assert "'--part' must be K/N with K from 1 to N, as in 1/2 (got '3/2')" in capsys.readouterr().err
+
+
+def test_every_shipped_table_composes() -> None:
+    for path in TABLES.glob("*.yaml"):
+        spec = read_spec(path.stem)
+        jobs = table_jobs(spec, spec.seeds)
+        assert len({job.config.key("data") + job.config.dataset.name for job in jobs}) == len(jobs), path
+
+
+def test_a_grid_is_every_combination(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(
+        "title: x\nblocks: []\nrows: [{label: a}]\n"
+        "grid: [{b: [model=mf], c: [model=gat]}, {'': [], d: [seed=1, train.lr=1]}]\n"
+    )
+    rows = read_spec("t", tmp_path).rows
+    assert [row.label for row in rows] == ["a", "b", "b d", "c", "c d"]
+    assert rows[2].overrides == ("model=mf", "seed=1", "train.lr=1")
+
+
 def test_dry_run_and_report_only(runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _table("--dry-run") == 0
     assert "0 finished, 18 to run" in capsys.readouterr().out
@@ -270,6 +303,8 @@ def test_an_error_says_which_run_it_was(
         ("title: [", "no valid YAML"),
         ("title: x\nblocks: [{label: a}]\nrows: []", "lacks the key 'columns'"),
         ("title: x\nblocks: []\nrows: [{label: a}]\ngain_over: [b]", "unknown row 'b' in 'gain_over'"),
+        ("title: x\nblocks: []\nrows: [{label: a}, {label: a}]", "two rows of .* have the label 'a'"),
+        ("title: x\nblocks: []\nrows: []\ngrid: {a: []}", "'grid' must be a list of mappings"),
     ],
 )
 def test_a_wrong_table_file_is_told(tmp_path: Path, text: str, told: str) -> None:
