@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from gnnrec import losses
 from gnnrec.errors import ConfigError, check_range
+from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.step import Step, check_one_width
-from gnnrec.views import Augmentation
+from gnnrec.views import Augmentation, View, augment
 
 
-@dataclass(frozen=True)
+@dataclass
 class Contrast:
     """InfoNCE between two views of the batch's users and of its positive items, summed over the two sides.
 
@@ -31,6 +32,9 @@ class Contrast:
         intra_view: the other nodes of the own view are negatives, too.
         degree_power: weigh a node by (train degree)^-degree_power, scaled to a mean of 1 over the nodes contrasted:
             above 0 the tail gets more of the contrast than its one row in the mean, below 0 less.
+        refresh: the graphs of the two views are drawn anew after so many steps, and at the start of every epoch; 0 for
+            an epoch, as SGL's authors do; 1 for every step. More than 1 saves the drawing, and needs augmentations that
+            change the graph alone.
     """
 
     first: Sequence[Augmentation]
@@ -39,24 +43,52 @@ class Contrast:
     max_nodes: int | None = None
     intra_view: bool = False
     degree_power: float = 0.0
+    refresh: int = 1
 
     def __post_init__(self) -> None:
+        check_range("refresh", self.refresh, "Contrast", low=0)
+        self._kept: list[tuple[BipartiteGraph, tuple[BipartiteGraph, ...] | None]] = []
+        self._age = 0
         check_range("temperature", self.temperature, "Contrast", low=0, low_open=True)
         check_range("degree_power", self.degree_power, "Contrast")
         if self.max_nodes is not None:
             check_range("max_nodes", self.max_nodes, "Contrast", low=2)
 
+    def begin_epoch(self, epoch: int, view: Callable[[], View], generator: torch.Generator) -> None:
+        """Have the views drawn anew, so that an epoch depends on nothing before it."""
+        self._kept = []
+
     def __call__(self, step: Step) -> Tensor:
         parts = _batch_nodes(step, self.max_nodes)
         nodes, sizes = torch.cat(parts), [len(part) for part in parts]
-        one = step.view_at(self.first, nodes)
-        two = step.view_at(self.first if self.second is None else self.second, nodes)
+        one, two = (step.rows_of(view, nodes) for view in self._views(step))
         loss = losses.grace if self.intra_view else losses.info_nce
         terms = []
         for part, first, second in zip(parts, one.split(sizes), two.split(sizes)):
             weight = _degree_weight(step, part, self.degree_power) if self.degree_power else None
             terms.append(loss(first, second, self.temperature, weight))
         return terms[0] + terms[1]
+
+
+    def _views(self, step: Step) -> list[View]:
+        recipes = self.first, self.first if self.second is None else self.second
+        if self.refresh == 1:
+            return [augment(step.view, recipe, step.generator) for recipe in recipes]
+        main = step.view
+        if not self._kept or (self.refresh and self._age >= self.refresh):
+            views = [augment(main, recipe, step.generator) for recipe in recipes]
+            if any(view.x is not main.x or view.perturb is not main.perturb for view in views):
+                raise ConfigError(
+                    "'refresh' must be 1 in 'Contrast' where augmentations change features or layers, not the graph "
+                    f"alone (got {self.refresh})"
+                )
+            self._kept = [(view.graph, view.layer_graphs) for view in views]
+            self._age = 0
+        self._age += 1
+        return [
+            main if graph is main.graph else replace(main, graph=graph, layer_graphs=layer_graphs)
+            for graph, layer_graphs in self._kept
+        ]
 
 
 @dataclass(frozen=True)

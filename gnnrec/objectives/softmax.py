@@ -25,10 +25,11 @@ class Softmax:
     logit(u, i) = s(u, i) / temperature + adjustment * log popularity(i) - log q(i), where q(i) is how often i is
     expected among the negatives: the logQ correction (Bengio and Senecal 2008; Yi et al. 2019,
     https://doi.org/10.1145/3298689.3346996, eq. 3), with which every choice of negatives estimates the same full
-    softmax. Without it (`correction=false`), log q is left out: the loss of Wu et al. 2022 (SSM),
-    https://arxiv.org/abs/2201.02327, eq. 5, in which a positive has to beat the drawn negatives alone. `adjustment` leaves that share of log popularity out of the learned scores (logit
-    adjustment, Menon et al. 2021, https://arxiv.org/abs/2007.07314, eq. 10, with the sign of training): 0 models
-    p(i | u); 1 is what uncorrected in-batch negatives learn in effect, and punishes popular items.
+    softmax. Without it (`correction=false`) log q is left out: the loss of Wu et al. 2022 (SSM),
+    https://arxiv.org/abs/2201.02327, eq. 5, in which a positive has to beat the drawn negatives alone.
+    `adjustment` leaves that share of log popularity out of the learned scores (logit adjustment, Menon et al. 2021,
+    https://arxiv.org/abs/2007.07314, eq. 10, with the sign of training): 0 models p(i | u); 1 is what uncorrected
+    in-batch negatives learn in effect, and punishes popular items.
 
     Args:
         temperature: divides the scores.

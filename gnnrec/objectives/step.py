@@ -105,23 +105,22 @@ class Step:
         return step
 
     def view_at(self, augmentations: Sequence[Augmentation], nodes: Tensor) -> Tensor:
-        """Final rows, at sorted distinct nodes, of the main view under further augmentations: [len(nodes), dim].
+        """Final rows, at sorted distinct nodes, of the main view under further augmentations: [len(nodes), dim]."""
+        return self.rows_of(augment(self.view, augmentations, self.generator), nodes)
 
-        A view that only perturbs layers shares the main view's backward pass (see LayerSum.at_beside).
+    def rows_of(self, view: View, nodes: Tensor) -> Tensor:
+        """Final rows of a view at sorted distinct nodes: [len(nodes), dim].
+
+        The main view is encoded once; one that only perturbs its layers shares its backward pass (see
+        LayerSum.at_beside).
         """
-        states = self.encode(augmentations)
-        if states is self.states:
+        if view is self.view:
             return self.final_at(nodes)
+        states = self.encoder(view)
         if isinstance(states, LayerSum) and states.is_beside(self.states):
             main_rows = self.final_at(nodes)
             return states.at_beside(self.states, main_rows, nodes)  # pyright: ignore[reportArgumentType]
         return states.at(nodes)[0]
-
-    def encode(self, augmentations: Sequence[Augmentation], keep_layers: bool = False) -> States | LayerSum:
-        """Encode the main view under further augmentations; without any, these are the main states."""
-        if not augmentations and (self.keep_layers or not keep_layers):
-            return self.states
-        return self.encoder(augment(self.view, augmentations, self.generator), keep_layers=keep_layers)
 
 
 Term = Callable[[Step], Tensor]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from gnnrec import losses
 from gnnrec.encoders import NGCF, LightGCN
 from gnnrec.errors import ConfigError
 from gnnrec.objectives import Contrast, CrossLayer, check_encoder
-from gnnrec.views import EdgeDropout, FeatureMasking, LayerNoise
+from gnnrec.views import EdgeDropout, FeatureMasking, LayerNoise, augment
 from tests.test_objectives import DIM, NUM_USERS, make_step
 
 
@@ -31,13 +32,45 @@ def test_contrast_draws_two_views_and_the_step_decides_which() -> None:
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     step = make_step()
-    first, second = (step.encode(augmentations).final for _ in range(2))
+    first, second = (step.encoder(augment(step.view, augmentations, step.generator)).final for _ in range(2))
     expected = sum(
         losses.info_nce(first[nodes], second[nodes], 0.2)
         for nodes in (step.user.unique(), NUM_USERS + step.positive.unique())
     )
     torch.testing.assert_close(one, expected)
     assert not torch.equal(Contrast([EdgeDropout(0.5)], [LayerNoise()])(make_step()), one)
+
+
+def test_views_are_kept_for_so_many_steps_and_for_an_epoch_at_most() -> None:
+    def losses_of(term: Contrast, epochs: int = 1) -> list[float]:
+        step = make_step()
+        found = []
+        for epoch in range(epochs):
+            term.begin_epoch(epoch, lambda: step.view, step.generator)
+            found += [float(term(step).detach()) for _ in range(6)]
+        return found
+
+    anew = losses_of(Contrast([EdgeDropout(0.5)]))
+    assert len(set(anew)) == 6
+    three = losses_of(Contrast([EdgeDropout(0.5)], refresh=3))
+    assert three[0] == anew[0]  # the same draw as without
+    assert three[0] == three[1] == three[2] != three[3] == three[4] == three[5]
+    epoch = losses_of(Contrast([EdgeDropout(0.5)], refresh=0), epochs=2)
+    assert len(set(epoch[:6])) == len(set(epoch[6:])) == 1
+    assert epoch[0] != epoch[6]
+    assert len(set(losses_of(Contrast([EdgeDropout(0.5)], [], refresh=0)))) == 1
+
+
+def test_kept_views_follow_the_weights() -> None:
+    """The graph is kept, the features are those of the step."""
+    term, step = Contrast([EdgeDropout(0.5)], refresh=0), make_step()
+    before = float(term(step).detach())
+    other = make_step(seed=9)
+    other.view = replace(step.view, x=step.view.x.detach().flip(0).requires_grad_())
+    assert float(term(other).detach()) != pytest.approx(before, rel=1e-4)
+    for augmentation in (FeatureMasking(0.3), LayerNoise()):
+        with pytest.raises(ConfigError, match=r"'refresh' must be 1 in 'Contrast' .* \(got 0\)"):
+            Contrast([augmentation], refresh=0)(make_step())
 
 
 def test_cross_layer_contrasts_a_layer_with_the_final_state() -> None:
@@ -64,7 +97,7 @@ def test_cross_layer_contrasts_two_layers_and_weighs_the_items() -> None:
 
 def test_contrast_weighs_nodes_by_degree() -> None:
     step = make_step()
-    first, second = (step.encode([EdgeDropout(0.3)]).final for _ in range(2))
+    first, second = (step.encoder(augment(step.view, [EdgeDropout(0.3)], step.generator)).final for _ in range(2))
     total = 0.0
     for nodes in (step.user.unique(), NUM_USERS + step.positive.unique()):
         one, two = F.normalize(first[nodes]), F.normalize(second[nodes])
@@ -78,7 +111,7 @@ def test_contrast_weighs_nodes_by_degree() -> None:
 
 def test_contrast_with_negatives_of_its_own_view() -> None:
     step = make_step()
-    first, second = (step.encode([EdgeDropout(0.3)]).final for _ in range(2))
+    first, second = (step.encoder(augment(step.view, [EdgeDropout(0.3)], step.generator)).final for _ in range(2))
     parts = (step.user.unique(), NUM_USERS + step.positive.unique())
     expected = sum(losses.grace(first[nodes], second[nodes], 0.5) for nodes in parts)
     result = Contrast([EdgeDropout(0.3)], temperature=0.5, intra_view=True)(make_step())
