@@ -69,7 +69,6 @@ class Contrast:
             terms.append(loss(first, second, self.temperature, weight))
         return terms[0] + terms[1]
 
-
     def _views(self, step: Step) -> list[View]:
         recipes = self.first, self.first if self.second is None else self.second
         if self.refresh == 1:

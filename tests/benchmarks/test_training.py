@@ -11,8 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import gpu, machine, scale, training  # noqa: E402
-from gnnrec.data.planted import power_law_interactions  # noqa: E402
+from benchmarks import gpu, machine, quality, scale, training  # noqa: E402
+from experiments.compose import compose_config  # noqa: E402
+from gnnrec.config import RunConfig  # noqa: E402
+from gnnrec.data.planted import planted_dataset, power_law_interactions  # noqa: E402
+from gnnrec.data.splits import make_split  # noqa: E402
 
 
 def test_gpu_runs_on_a_processor(tmp_path: Path) -> None:
@@ -49,6 +52,22 @@ def test_a_size_is_measured_and_drawn(tmp_path: Path) -> None:
     table = pd.DataFrame([row, row | {"edges": 30_000, "ms_median": 9.0, "peak_gib": 0.2}])
     scale.draw(table, tmp_path / "scale.png")
     assert (tmp_path / "scale.png").stat().st_size > 1000
+
+
+def test_quality_is_measured_after_every_epoch_until_the_time_is_over(tmp_path: Path) -> None:
+    split = make_split(planted_dataset(seed=0), "random", 0)
+    rows = []
+    for words, seconds in (("model=ease", 9.0), ("model=mf train.epochs=3", 1e6), ("model=mf", 0.0)):
+        config = RunConfig.from_dict(compose_config([*words.split(), "device=cpu"]))
+        rows += [{"data": "x", "run": words, **row} for row in quality.measure(config, split, seconds)]
+    assert [(row["run"], row["epoch"]) for row in rows] == [
+        ("model=ease", 0),
+        *(("model=mf train.epochs=3", epoch) for epoch in (1, 2, 3)),
+        ("model=mf", 1),
+    ]
+    assert all(0 < row["ndcg"] <= 1 for row in rows)
+    quality.draw(pd.DataFrame(rows), tmp_path / "quality.png")
+    assert (tmp_path / "quality.png").stat().st_size > 1000
 
 
 def test_rows_take_the_place_of_their_like(tmp_path: Path) -> None:

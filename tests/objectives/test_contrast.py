@@ -97,7 +97,9 @@ def test_cross_layer_contrasts_two_layers_and_weighs_the_items() -> None:
 
 def test_contrast_weighs_nodes_by_degree() -> None:
     step = make_step()
-    first, second = (step.encoder(augment(step.view, [EdgeDropout(0.3)], step.generator)).final for _ in range(2))
+    first, second = (
+        step.encoder(augment(step.view, [EdgeDropout(0.3)], step.generator)).final for _ in range(2)
+    )
     total = 0.0
     for nodes in (step.user.unique(), NUM_USERS + step.positive.unique()):
         one, two = F.normalize(first[nodes]), F.normalize(second[nodes])
@@ -111,7 +113,9 @@ def test_contrast_weighs_nodes_by_degree() -> None:
 
 def test_contrast_with_negatives_of_its_own_view() -> None:
     step = make_step()
-    first, second = (step.encoder(augment(step.view, [EdgeDropout(0.3)], step.generator)).final for _ in range(2))
+    first, second = (
+        step.encoder(augment(step.view, [EdgeDropout(0.3)], step.generator)).final for _ in range(2)
+    )
     parts = (step.user.unique(), NUM_USERS + step.positive.unique())
     expected = sum(losses.grace(first[nodes], second[nodes], 0.5) for nodes in parts)
     result = Contrast([EdgeDropout(0.3)], temperature=0.5, intra_view=True)(make_step())
