@@ -41,16 +41,19 @@ def softmax_loss(
     shift: Tensor | None = None,
     left_out: Coordinates | None = None,
     weight: Tensor | None = None,
+    power: float = 1.0,
 ) -> Tensor:
-    """Sampled softmax, mean over the batch: -log(exp(p_i) / (exp(p_i) + sum_j exp(q_i . k_j + shift_j))).
+    """Sampled softmax, mean over the batch: -log(exp(p_i) / (exp(p_i) + sum_j exp(q_i . k_j + shift_j))^power).
 
     Bengio and Senecal 2008, https://doi.org/10.1109/TNN.2007.912312. The negatives k are shared by the batch;
     corrections for how they were drawn (subtract the log of the expected count) go into `shift`, the temperature into
-    the logits. `left_out` lists (row, key) pairs that do not count, for example known positives of a user.
+    the logits. `left_out` lists (row, key) pairs that do not count, for example known positives of a user. A `power`
+    other than 1 is the bilateral softmax of Wu et al. 2024, https://arxiv.org/abs/2312.12882, as its authors' code
+    writes it; there the denominator lacks the positive.
 
     Shapes: positive [batch], queries [batch, dim], keys [num_negatives, dim], shift [num_negatives] -> scalar.
     """
-    return cross_entropy(positive, queries, keys, shift, left_out, weight)
+    return cross_entropy(positive, queries, keys, shift, left_out, weight, power)
 
 
 def bce(positive: Tensor, negative: Tensor, weight: Tensor | None = None) -> Tensor:

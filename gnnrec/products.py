@@ -21,11 +21,12 @@ def cross_entropy(
     shift: Tensor | None = None,
     left_out: Coordinates | None = None,
     weight: Tensor | None = None,
+    power: float = 1.0,
 ) -> Tensor:
-    """Return the mean over rows i of w_i [log(exp(p_i) + sum_j exp(l_ij)) - p_i], l_ij = q_i . k_j + shift_j.
+    """Return the mean over rows i of w_i [power log(exp(p_i) + sum_j exp(l_ij)) - p_i], l_ij = q_i . k_j + shift_j.
 
     The sum runs over the keys j that are not left out. Logits are computed in blocks of rows and turned into
-    gradients at once (dl = w softmax(l) / rows, dq = dl k, dk = dl^T q), so that memory does not grow with the number
+    gradients at once (dl = power w softmax(l) / rows, dq = dl k, dk = dl^T q), so that memory does not grow with the number
     of pairs and no block leaves the cache: torch's own operations pass some ten times over a matrix of all
     logits in main memory. The gradients are exact.
 
@@ -44,7 +45,7 @@ def cross_entropy(
     share = torch.full_like(positive, 1 / max(len(positive), 1)).detach()
     if weight is not None:
         share = share * weight.detach()
-    result: Tensor = _CrossEntropy.apply(positive, queries, keys, shift.detach(), *left_out, share)  # pyright: ignore[reportAssignmentType]
+    result: Tensor = _CrossEntropy.apply(positive, queries, keys, shift.detach(), *left_out, share, power)  # pyright: ignore[reportAssignmentType]
     return result
 
 
@@ -59,6 +60,7 @@ class _CrossEntropy(torch.autograd.Function):
         row: Tensor,
         key: Tensor,
         share: Tensor,
+        power: float,
     ) -> Tensor:
         loss = torch.empty_like(positive)
         for_queries, for_keys = torch.empty_like(queries), torch.zeros_like(keys)
@@ -69,8 +71,8 @@ class _CrossEntropy(torch.autograd.Function):
             others, own = logits.sub_(top.unsqueeze(1)).exp_(), own - top
             left = own.exp()
             total = others.sum(dim=1) + left
-            loss[rows] = (total.log() - own) * share[rows]
-            factor = share[rows] / total
+            loss[rows] = (power * total.log() - own + (power - 1) * top) * share[rows]
+            factor = power * share[rows] / total
             for_positive[rows] = left * factor - share[rows]
             others.mul_(factor.unsqueeze(1))
             torch.mm(others, keys, out=for_queries[rows])
@@ -81,7 +83,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return (*(gradient * part for part in ctx.saved_tensors), None, None, None, None)
+        return (*(gradient * part for part in ctx.saved_tensors), None, None, None, None, None)
 
 
 def _blocks(

@@ -324,6 +324,7 @@ def test_layers_are_kept_only_where_a_term_needs_them() -> None:
         (lambda: CrossLayer(layer=-1), "'layer' must be in"),
         (lambda: CrossLayer(anchor=-1), "'anchor' must be in"),
         (lambda: Softmax(power=-1), "'power' must be in"),
+        (lambda: Softmax(denominator_power=0), "'denominator_power' must be in"),
         (lambda: PopDCL(0), "'temperature' must be in"),
         (lambda: CosineContrastive(margin=2), "'margin' must be in"),
         (lambda: BilateralSoftmax(0.0), "'positive_temperature' must be in"),

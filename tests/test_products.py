@@ -21,22 +21,27 @@ def dense(
     shift: Tensor,
     left_out: tuple[Tensor, Tensor],
     weight: Tensor,
+    power: float,
 ) -> Tensor:
     out = torch.zeros(len(queries), len(keys), dtype=torch.bool)
     out[left_out] = True
     logits = (queries @ keys.T + shift).masked_fill(out, -math.inf)
-    return (weight * (torch.cat([positive.unsqueeze(1), logits], dim=1).logsumexp(dim=1) - positive)).mean()
+    total = torch.cat([positive.unsqueeze(1), logits], dim=1).logsumexp(dim=1)
+    return (weight * (power * total - positive)).mean()
 
 
+@pytest.mark.parametrize("power", [1.0, 0.8])
 @pytest.mark.parametrize("rows", [1, 5, 64, 130])
-def test_value_and_gradients_equal_the_dense_formula(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_and_gradients_equal_the_dense_formula(
+    rows: int, power: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(products, "_LEAST_ROWS", 1)
     monkeypatch.setitem(products._CELLS, "cpu", 100)  # several blocks, the last one shorter
     inputs = (draw(rows, seed=4), draw(rows, 3), draw(9, 3, seed=1))
     for part in inputs:
         part.requires_grad_()
     row, key = torch.arange(rows).repeat_interleave(2), torch.arange(2 * rows) * 5 % 9
-    constants = (draw(9, seed=2), (row, key), draw(rows, seed=3).abs())
+    constants = (draw(9, seed=2), (row, key), draw(rows, seed=3).abs(), power)
     found, expected = cross_entropy(*inputs, *constants), dense(*inputs, *constants)
     torch.testing.assert_close(found, expected)
     for one, two in zip(

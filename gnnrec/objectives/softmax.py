@@ -39,6 +39,8 @@ class Softmax:
             https://doi.org/10.1145/3366424.3386195, here with q the expectation over both sources, so that an item
             counts alike whichever drew it).
         num_negatives: how many draws, those of the batch not counted.
+        denominator_power: the power of the denominator, in the bilateral softmax (see losses.softmax_loss): below 1 the
+            negatives count less, which the authors find right where positives are noisy.
         power: of `popularity` (Mikolov et al. 2013, https://arxiv.org/abs/1310.4546, section 2.2: 0.75).
         cosine: scores are cosines rather than dot products.
         correction, adjustment: see above.
@@ -54,9 +56,11 @@ class Softmax:
     adjustment: float = 0.0
     mask_positives: bool = True
     power: float = 0.75
+    denominator_power: float = 1.0
 
     def __post_init__(self) -> None:
         check_range("temperature", self.temperature, "Softmax", low=0, low_open=True)
+        check_range("denominator_power", self.denominator_power, "Softmax", low=0, low_open=True)
         check_choice("negatives", self.negatives, NEGATIVES, "Softmax")
         check_range("num_negatives", self.num_negatives, "Softmax", low=1)
         check_range("adjustment", self.adjustment, "Softmax", low=0, high=1)
@@ -77,7 +81,8 @@ class Softmax:
         if self.correction:
             shift = shift - log_expected
         left_out = known_pairs(step.train, step.user, step.positive, candidates, self.mask_positives)
-        return losses.softmax_loss(positive, user_emb, candidate_emb, shift, left_out, step.weight)
+        power = self.denominator_power
+        return losses.softmax_loss(positive, user_emb, candidate_emb, shift, left_out, step.weight, power)
 
     def _draw(self, step: Step, counts: Tensor, log_popularity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return distinct candidates, how often each was drawn, and the log of how often that was expected."""
