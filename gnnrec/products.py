@@ -26,8 +26,8 @@ def cross_entropy(
     """Return the mean over rows i of w_i [power log(exp(p_i) + sum_j exp(l_ij)) - p_i], l_ij = q_i . k_j + shift_j.
 
     The sum runs over the keys j that are not left out. Logits are computed in blocks of rows and turned into
-    gradients at once (dl = power w softmax(l) / rows, dq = dl k, dk = dl^T q), so that memory does not grow with the number
-    of pairs and no block leaves the cache: torch's own operations pass some ten times over a matrix of all
+    gradients at once (dl = power w softmax(l) / rows, dq = dl k, dk = dl^T q), so that memory does not grow with the
+    number of pairs and no block leaves the cache: torch's own operations pass some ten times over a matrix of all
     logits in main memory. The gradients are exact.
 
     Args:

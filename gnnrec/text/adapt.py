@@ -67,7 +67,9 @@ def adapt_model(
         torch.manual_seed(config.seed)
         encoder, network = _load(model, config)
         draw, held_out = _losses(encoder, network, texts, config, train)
+        start = {name: value.detach().clone() for name, value in _trained(network)}
         progress = train_weights(network, draw, held_out, config, fingerprint, _checkpoint(folder))
+        _mix(network, start, config.mix)
     base = {"base": model.name, "base_identity": model.identity}
     card = {"split": split, **base, **asdict(progress), "config": asdict(config)}
     _write_folder(folder, model, network, encoder.tokenizer, card)
@@ -132,6 +134,18 @@ def _with_lora(network: Any, config: AdaptConfig) -> Any:
         raise ConfigError('LoRA needs peft: pip install "gnnrec[adapt]" (or adapt.lora_rank=0)') from error
     lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear")
     return get_peft_model(network, lora)
+
+
+def _trained(network: Any) -> list[tuple[str, Tensor]]:
+    return [(name, value) for name, value in network.named_parameters() if value.requires_grad]
+
+
+@torch.no_grad()
+def _mix(network: Any, start: dict[str, Tensor], share: float) -> None:
+    """Move the trained weights to start + share (weights - start); of LoRA's product B A, B alone, which starts at 0."""
+    for name, value in _trained(network):
+        if "lora_A" not in name:
+            value.copy_(torch.lerp(start[name], value, share))
 
 
 def _losses(

@@ -27,6 +27,9 @@ class AdaptConfig:
     the share
         of tokens a random span loses, the probability that a token moves, and that it is replaced by what
         the masked language model `synonym_model` would put there. The model's own dropout acts as well.
+    mix: share of what was learned that is kept, weights = before + mix (after - before): Wortsman et al. 2022 (WiSE-FT),
+        https://arxiv.org/abs/2109.01903, section 3. Items that training has are learned by heart first, and unseen ones
+        are then read in another way than they are; below 1 the model reads both alike. Choose it on validation.
     validation: share of the texts held out to measure the loss; the state with the lowest is kept.
     evaluate_every, checkpoint_every: steps.
     """
@@ -51,6 +54,7 @@ class AdaptConfig:
     shuffle: float = 0.0
     synonyms: float = 0.0
     synonym_model: str | None = None
+    mix: float = 1.0
     max_length: int = 64
     validation: float = 0.1
     evaluate_every: int = 25
@@ -71,6 +75,7 @@ class AdaptConfig:
         for name in ("lr", "clip", "temperature", "lora_alpha"):
             check_range(name, getattr(self, name), "adapt", low=0, low_open=True)
         check_range("warmup", self.warmup, "adapt", low=0, high=1)
+        check_range("mix", self.mix, "adapt", low=0, high=1, low_open=True)
         for name in ("mask", "validation"):
             check_range(name, getattr(self, name), "adapt", low=0, high=1, low_open=True, high_open=True)
         for name in ("deletion", "crop", "shuffle", "synonyms"):

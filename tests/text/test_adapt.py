@@ -114,6 +114,25 @@ def test_lora_changes_the_merged_weights_by_low_rank_only(tiny_models: dict[str,
     assert changed >= 12
 
 
+@pytest.mark.parametrize("changes", [{}, {"lora_rank": 2}])
+def test_mix_keeps_a_share_of_what_was_learned(
+    changes: dict[str, int], tiny_models: dict[str, Path], tmp_path: Path
+):
+    before = weights_of(tiny_models["bert"])
+    whole, part = (
+        weights_of(adapt_model(TEXTS, tmp_path / f"{mix}", config, TRAIN, SPLIT))
+        for mix in (1.0, 0.25)
+        for config in [quick(tiny_models["bert"], mix=mix, **changes)]
+    )
+    moved = 0
+    for name, value in whole.items():
+        if "pooler" not in name:  # drawn at random where the folder lacks it
+            old = before[f"bert.{name}"]
+            torch.testing.assert_close(part[name], old + 0.25 * (value - old), rtol=1e-4, atol=1e-6)
+            moved += not torch.equal(value, old)
+    assert moved > 5
+
+
 def test_lora_without_peft_names_the_command(
     tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
