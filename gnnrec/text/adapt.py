@@ -142,7 +142,7 @@ def _trained(network: Any) -> list[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def _mix(network: Any, start: dict[str, Tensor], share: float) -> None:
-    """Move the trained weights to start + share (weights - start); of LoRA's product B A, B alone, which starts at 0."""
+    """Move the trained weights to start + share (weights - start); of LoRA's B A only B, which starts at 0."""
     for name, value in _trained(network):
         if "lora_A" not in name:
             value.copy_(torch.lerp(start[name], value, share))

@@ -27,9 +27,9 @@ class AdaptConfig:
     the share
         of tokens a random span loses, the probability that a token moves, and that it is replaced by what
         the masked language model `synonym_model` would put there. The model's own dropout acts as well.
-    mix: share of what was learned that is kept, weights = before + mix (after - before): Wortsman et al. 2022 (WiSE-FT),
-        https://arxiv.org/abs/2109.01903, section 3. Items that training has are learned by heart first, and unseen ones
-        are then read in another way than they are; below 1 the model reads both alike. Choose it on validation.
+    mix: share of what was learned that is kept, weights = before + mix (after - before): Wortsman et al. 2022
+        (WiSE-FT), https://arxiv.org/abs/2109.01903, section 3. The texts of training are learned by heart, and unseen
+        ones are then read in another way than these; below 1 both are read more alike. Choose it on validation.
     validation: share of the texts held out to measure the loss; the state with the lowest is kept.
     evaluate_every, checkpoint_every: steps.
     """
