@@ -124,10 +124,10 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         1, len(names), figsize=(6 * len(names), 4), constrained_layout=True, squeeze=False
     )
     for axis, name in zip(axes[0], names):
-        for run, part in table[table["data"] == name].groupby("run", sort=False):
-            part = part.sort_values("epoch")
-            style = "D" if part.epoch.max() == 0 else "-"
-            axis.semilogx(part.seconds, part.ndcg, style, label=str(run))
+        here = table[table["data"] == name]
+        for run, part in here.groupby("run", sort=False):  # the rows are in the order of their epochs
+            style = "D" if part["epoch"].max() == 0 else "-"
+            axis.semilogx(part["seconds"], part["ndcg"], style, label=str(run))
         axis.set(xlabel="seconds of training", ylabel="validation NDCG@20", title=name)
         axis.legend(frameon=False, fontsize=7)
     figure.savefig(path, dpi=150)
