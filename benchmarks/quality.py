@@ -126,7 +126,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     for axis, name in zip(axes[0], names):
         here = table[table["data"] == name]
         for run, part in here.groupby("run", sort=False):  # the rows are in the order of their epochs
-            style = "D" if part["epoch"].max() == 0 else "-"
+            style = "D" if list(part["epoch"]) == [0] else "-"
             axis.semilogx(part["seconds"], part["ndcg"], style, label=str(run))
         axis.set(xlabel="seconds of training", ylabel="validation NDCG@20", title=name)
         axis.legend(frameon=False, fontsize=7)
