@@ -154,7 +154,8 @@ def summary(data: str, seeds: Sequence[int], found: Sequence[Mapping[str, Any]])
             for metric in ("ndcg@20", "tail/ndcg@20"):
                 difference = user_means(found, label, metric) - user_means(found, "without text", metric)
                 row[f"p {metric}"] = float(f"{paired_t(difference[~np.isnan(difference)]):.2g}")
-            row["tail gain"] = round(row["tail/ndcg@20"] / rows[0]["tail/ndcg@20"] - 1, 3)
+            base = rows[0]["tail/ndcg@20"]  # of a model that never shows a tail item: 0
+            row["tail gain"] = round(row["tail/ndcg@20"] / base - 1, 3) if base else None
         rows.append(row)
     return pd.DataFrame(rows)
 
