@@ -49,6 +49,7 @@ RUNS = (
     "model=simgcl init=spectral",
     "model=xsimgcl init=spectral",
     "model=lightgcn-ssm init=spectral train=large train.epochs=8",
+    "model=lightgcn-sl init.std=0.01 train=bsl",
 )
 IDENTITY = ["data", "run", "epoch"]
 

@@ -33,8 +33,8 @@ class Contrast:
         degree_power: weigh a node by (train degree)^-degree_power, scaled to a mean of 1 over the nodes contrasted:
             above 0 the tail gets more of the contrast than its one row in the mean, below 0 less.
         refresh: the graphs of the two views are drawn anew after so many steps, and at the start of every epoch; 0 for
-            an epoch, as SGL's authors do; 1 for every step. More than 1 saves the drawing, and needs augmentations that
-            change the graph alone.
+            an epoch, as SGL's authors do; 1 for every step. All but 1 save drawing, and need
+            augmentations that change the graph alone.
     """
 
     first: Sequence[Augmentation]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from gnnrec.encoders.states import States
 from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import BipartiteGraph
 from gnnrec.propagation import LayerSum, rows
-from gnnrec.views import Augmentation, View, augment
+from gnnrec.views import View
 
 
 @dataclass
@@ -103,10 +103,6 @@ class Step:
             vars(step).pop("negative_emb", None)
         vars(step).update(fields)
         return step
-
-    def view_at(self, augmentations: Sequence[Augmentation], nodes: Tensor) -> Tensor:
-        """Final rows, at sorted distinct nodes, of the main view under further augmentations: [len(nodes), dim]."""
-        return self.rows_of(augment(self.view, augmentations, self.generator), nodes)
 
     def rows_of(self, view: View, nodes: Tensor) -> Tensor:
         """Final rows of a view at sorted distinct nodes: [len(nodes), dim].
