@@ -35,6 +35,7 @@ import yaml
 
 from benchmarks import training_peers as peers
 from benchmarks.machine import copy_bandwidth, describe_machine, save_rows
+from gnnrec.allocator import keep_freed_memory
 from gnnrec.config import build
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
@@ -46,7 +47,6 @@ from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Weighted
 from gnnrec.training import TrainConfig, fit
 from gnnrec.training.fit import make_optimizer, train_step
-from gnnrec.training.memory import keep_freed_memory
 from gnnrec.training.sampler import NegativeSampler, PairSampler
 
 ROOT = Path(__file__).resolve().parents[1]

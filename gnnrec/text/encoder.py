@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from gnnrec.allocator import keep_freed_memory
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.files import cache_home
 from gnnrec.text.cache import VectorCache, text_keys
@@ -131,6 +132,7 @@ def _encode_missing(
     found: dict[bytes, np.ndarray],
 ) -> None:
     """Encode from long to short, a shard at least every half minute: an interrupted run loses little."""
+    keep_freed_memory()
     order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), texts[row]))
     done: list[np.ndarray] = []
     start, since = 0, time.monotonic()

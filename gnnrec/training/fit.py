@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from gnnrec.allocator import keep_freed_memory
 from gnnrec.errors import GnnrecError, check_choice, check_range
 from gnnrec.graph import PRECISIONS
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Step
 from gnnrec.training.checkpoint import load_checkpoint, save_checkpoint
-from gnnrec.training.memory import check_memory, keep_freed_memory
+from gnnrec.training.memory import check_memory
 from gnnrec.training.sampler import NegativeSampler, PairSampler, derive_seed
 from gnnrec.views import augment
 

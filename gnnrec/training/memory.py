@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,23 +96,6 @@ def available_memory(device: torch.device) -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return None
-
-
-def keep_freed_memory() -> bool:
-    """Have the C library keep what is freed for the next node matrix; return whether it will (glibc alone).
-
-    By default glibc gives a block of this size back to the system at once, and each step's matrices are fresh pages
-    that the kernel must clear: 14,000 page faults and a quarter of a step's time on Gowalla (docs/performance.md). The
-    setting holds for the process and is never undone: a process keeps the memory of its peak.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    # M_MMAP_THRESHOLD is -3 and M_TRIM_THRESHOLD -1 in glibc's malloc.h; before 2.35 it refuses so high a threshold.
-    return bool(mallopt(-3, 1 << 30)) and bool(mallopt(-1, (1 << 31) - 1))
 
 
 def check_memory(model: Recommender, objective: Objective, batch_size: int, num_negatives: int = 1) -> None:

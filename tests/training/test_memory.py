@@ -111,20 +111,3 @@ def test_the_measured_peak_is_within_a_factor_of_two() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     row = json.loads(done.stdout.strip().splitlines()[-1])
     assert 0.5 < row["peak_gib"] / row["estimate_gib"] < 2
-
-
-def test_freed_matrices_are_used_again() -> None:
-    """Without it each 32 MiB block is 8,192 fresh pages, every time."""
-    code = (
-        "import resource, torch; from gnnrec.training.memory import keep_freed_memory\n"
-        "kept = keep_freed_memory(); faults = []\n"
-        "for _ in range(4):\n"
-        "    torch.zeros(1 << 23).add_(1)\n"
-        "    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)\n"
-        "print(int(kept), faults[3] - faults[1])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    kept, faults = map(int, done.stdout.split())
-    if not kept:
-        pytest.skip("the C library of this machine gives freed blocks back")
-    assert faults < 4096
