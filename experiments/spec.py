@@ -20,35 +20,52 @@ TABLES = Path(__file__).resolve().parent / "tables"
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its overrides, and whether it is a baseline that others are compared with."""
+    """One row: its overrides, whether it is a baseline that others are compared with, and what is tuned (sweeps)."""
 
     label: str
     overrides: tuple[str, ...]
     baseline: bool
+    tune: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class TableSpec:
     """A table: blocks (label, overrides, columns) times rows times seeds.
 
-    In the file, `grid` adds rows to `rows`: a list of mappings from label to overrides, of which every combination is
-    a row; its label is theirs with spaces, its overrides are theirs in order.
+    In the file, `rows: NAME` takes rows and grid of another table, and `grid` adds rows to `rows`: a list of mappings
+    from label to overrides, of which every combination is a row; its label is theirs with spaces, its overrides are
+    theirs in order.
 
     Args:
         title: the first sentence of the caption.
+        trials: how many settings of a row's `tune` are tried on validation of the first seed, in each block.
         tested: metric keys that the paired tests compare, where a block has them as a column.
-        gain_over: rows that the gain figure divides by.
+        gain_over: rows that the gain figure divides by; without any, no figures are drawn.
     """
 
     name: str
     title: str
     overrides: tuple[str, ...]
     seeds: tuple[int, ...]
+    trials: int
     blocks: tuple[Block, ...]
     block_overrides: Mapping[str, tuple[str, ...]]
     rows: tuple[Row, ...]
     tested: tuple[str, ...]
     gain_over: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row in a block: what is run for every seed."""
+
+    block: str
+    row: str
+    overrides: tuple[str, ...]
+    tune: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.block} · {self.row}"
 
 
 @dataclass(frozen=True)
@@ -83,14 +100,23 @@ def read_spec(name: str, folder: Path = TABLES) -> TableSpec:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' is no valid YAML ({error})") from error
     where = f"tables/{name}.yaml"
-    keys = ("title", "overrides", "seeds", "blocks", "rows", "grid", "tested", "gain_over")
+    if isinstance(tree, dict) and isinstance(tree.get("rows"), str):
+        tree |= _rows_of(tree["rows"], folder)
+    keys = ("title", "overrides", "seeds", "trials", "blocks", "rows", "grid", "tested", "gain_over")
     _check(tree, keys, ("title", "blocks", "rows"), where)
     for block in tree["blocks"]:
         _check(block, ("label", "overrides", "columns"), ("label", "columns"), where)
     for row in tree["rows"]:
-        _check(row, ("label", "overrides", "baseline"), ("label",), where)
+        _check(row, ("label", "overrides", "baseline", "tune"), ("label",), where)
+        if row.get("tune") and "trials" not in tree:
+            raise ConfigError(f"row '{row['label']}' of {where} has 'tune': say how often with 'trials'")
     rows = [
-        Row(row["label"], tuple(row.get("overrides", [])), bool(row.get("baseline", False)))
+        Row(
+            row["label"],
+            tuple(row.get("overrides", [])),
+            bool(row.get("baseline", False)),
+            tuple(row.get("tune", [])),
+        )
         for row in tree["rows"]
     ]
     rows += _grid(tree.get("grid", []), where)
@@ -106,6 +132,7 @@ def read_spec(name: str, folder: Path = TABLES) -> TableSpec:
         title=tree["title"],
         overrides=tuple(tree.get("overrides", [])),
         seeds=tuple(tree.get("seeds", [0])),
+        trials=int(tree.get("trials", 0)),
         blocks=tuple(
             Block(block["label"], tuple(Column(key, label) for label, key in block["columns"].items()))
             for block in tree["blocks"]
@@ -117,17 +144,36 @@ def read_spec(name: str, folder: Path = TABLES) -> TableSpec:
     )
 
 
-def table_jobs(spec: TableSpec, seeds: Sequence[int], extra: Sequence[str] = ()) -> list[Job]:
-    """Return every run of a table in the order of its rows; `extra` overrides come last."""
+def table_cells(spec: TableSpec) -> list[Cell]:
+    """Return every cell of a table in the order of its blocks and rows."""
+    return [
+        Cell(
+            block.label,
+            row.label,
+            (*spec.overrides, *spec.block_overrides[block.label], *row.overrides),
+            row.tune,
+        )
+        for block in spec.blocks
+        for row in spec.rows
+    ]
+
+
+def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str] = ()) -> list[Job]:
+    """Return every run of these cells, which are tuned; `extra` overrides come last."""
     jobs = []
-    for block in spec.blocks:
-        for row in spec.rows:
-            for seed in seeds:
-                overrides = (*spec.overrides, *spec.block_overrides[block.label], *row.overrides)
-                overrides = (*overrides, f"seed={seed}", *extra)
-                config = RunConfig.from_dict(compose_config(overrides))
-                jobs.append(Job(Place(block.label, row.label, seed), overrides, config))
+    for cell in cells:
+        for seed in seeds:
+            overrides = (*cell.overrides, f"seed={seed}", *extra)
+            config = RunConfig.from_dict(compose_config(overrides))
+            jobs.append(Job(Place(cell.block, cell.row, seed), overrides, config))
     return jobs
+
+
+def _rows_of(name: str, folder: Path) -> dict[str, Any]:
+    """Return `rows` and `grid` of the file of another table, which is checked first."""
+    read_spec(name, folder)
+    tree = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    return {"rows": tree["rows"], "grid": tree.get("grid", [])}
 
 
 def _grid(dimensions: Any, where: str) -> list[Row]:

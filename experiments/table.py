@@ -6,16 +6,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+import pandas as pd
+
 from experiments.cli import Arguments, parse_arguments, run_main
-from experiments.spec import TABLES, Job, Place, TableSpec, read_spec, table_jobs
+from experiments.search import Search
+from experiments.spec import TABLES, Cell, Job, Place, TableSpec, read_spec, table_cells, table_jobs
 from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.evaluation.significance import MIN_SEEDS
-from gnnrec.files import write_text
+from gnnrec.files import whole_file, write_text
 from gnnrec.report.captions import group_note, protocol_note, seeds_note
 from gnnrec.report.compare import paired_p_values
 from gnnrec.report.frame import FinishedRun, metrics_frame
@@ -43,7 +47,9 @@ usage: python experiments/table.py table=NAME [flags] [KEY=VALUE ...]
                     tracking.root take one each, and --report-only writes the table at the end
   KEY=VALUE         applied to every run of the table; needs --output if it changes the numbers
 
-Writes NAME.csv, NAME.md, NAME.tex, and the figures NAME_gain_by_group and NAME_metric_by_degree (png, pdf).
+Writes NAME.csv, NAME.md, NAME.tex, and, where the table has `gain_over`, the figures NAME_gain_by_group and
+NAME_metric_by_degree (png, pdf).
+Rows that say what to `tune` are tuned first, all with the same number of settings; NAME_settings.csv tells the best.
 Finished runs are not run again; an interrupted table goes on where it stopped.
 """
 
@@ -56,24 +62,38 @@ def main(argv: Sequence[str]) -> None:
         return
     spec, extra = _table_name(arguments)
     seeds = _seeds(arguments, spec)
-    jobs = table_jobs(spec, seeds, extra)
     output = _output(arguments, extra)
+    cells = table_cells(spec)
+    if "part" in arguments.options:
+        cells = part_of(cells, arguments.options["part"])
+    searches = {
+        cell: Search([*cell.overrides, *cell.tune, f"seed={spec.seeds[0]}", *extra], spec.trials)
+        for cell in cells
+        if cell.tune
+    }
+    if "dry-run" in arguments.switches:
+        print(_plan(cells, searches, seeds, extra))
+        return
+    only_report = bool({"report-only", "check"} & arguments.switches)
+    untried = sum(search.missing for search in searches.values())
+    if untried and only_report:
+        raise DataError(
+            f"{untried} settings of table '{spec.name}' were not tried yet; "
+            "the same command without --report-only and --check tries them"
+        )
+    cells = [_tuned(cell, searches.get(cell)) for cell in cells]
+    jobs = table_jobs(cells, seeds, extra)
     folders = {job.place: open_run(job.config) for job in jobs}
     missing = [job for job in jobs if not folders[job.place].finished]
-    if "dry-run" in arguments.switches:
-        print(_plan(jobs, missing))
-        return
-    if missing and {"report-only", "check"} & arguments.switches:
+    if missing and only_report:
         raise DataError(
             f"{len(missing)} of the {len(jobs)} runs of table '{spec.name}' are not finished; "
             "the same command without --report-only and --check runs them"
         )
+    _run_missing(jobs, missing)
     if "part" in arguments.options:
-        share = part_of(jobs, arguments.options["part"])
-        _run_missing(share, [job for job in share if job in missing])
         print(f"part {arguments.options['part']} is done; with --report-only the table is written")
         return
-    _run_missing(jobs, missing)
     runs = {place: FinishedRun(folder.path) for place, folder in folders.items()}
     runs |= added_runs(arguments.options.get("add", ""), runs)
     table = build_table(spec, seeds, runs)
@@ -82,17 +102,18 @@ def main(argv: Sequence[str]) -> None:
         print(f"{output / spec.name}.csv, .md and .tex are what the run directories give")
         return
     paths = write_table(table, output) + draw_figures(spec, runs, output)
+    paths += write_settings(searches, output / f"{spec.name}_settings.csv")
     paths += update_readme(table, output)
     print(f"\n{to_markdown(table)}")
     print(f"written: {', '.join(str(path) for path in paths)}")
 
 
-def part_of(jobs: Sequence[Job], part: str) -> list[Job]:
-    """Return every N-th job from the K-th on, for a part K/N; a ConfigError unless 1 <= K <= N."""
+def part_of(cells: Sequence[Cell], part: str) -> list[Cell]:
+    """Return every N-th cell from the K-th on, for a part K/N; a ConfigError unless 1 <= K <= N."""
     number, slash, total = part.partition("/")
     if not slash or not number.isdecimal() or not total.isdecimal() or not 1 <= int(number) <= int(total):
         raise ConfigError(f"'--part' must be K/N with K from 1 to N, as in 1/2 (got '{part}')")
-    return list(jobs[int(number) - 1 :: int(total)])
+    return list(cells[int(number) - 1 :: int(total)])
 
 
 def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, FinishedRun]:
@@ -139,6 +160,11 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, Fini
             "† differs from the best baseline of the column at p < .05 (paired t-test over users averaged over "
             "seeds, Holm-corrected over the rows)."
         )
+    if spec.trials:
+        caption.append(
+            f"Rows with settings to choose have the best of {spec.trials} by NDCG@20 on validation of seed "
+            f"{spec.seeds[0]} ({spec.name}_settings.csv has them); test was not asked."
+        )
     blocks = []
     for block in spec.blocks:
         first = next(run_ for place, run_ in runs.items() if place.block == block.label)
@@ -148,7 +174,12 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, Fini
 
 
 def draw_figures(spec: TableSpec, runs: Mapping[Place, FinishedRun], output: Path) -> list[Path]:
-    """Draw gain by item group and metric against train degree from the run directories; return the paths."""
+    """Draw gain by item group and metric against train degree from the run directories; return the paths.
+
+    A table without `gain_over`, as those of many rows, has no figures.
+    """
+    if not spec.gain_over:
+        return []
     frame = metrics_frame(runs.values(), [vars(place) for place in runs])
     weak = [row.label for row in spec.rows if "popularity" in row.label.lower()]
     paths = gain_by_group(
@@ -160,6 +191,26 @@ def draw_figures(spec: TableSpec, runs: Mapping[Place, FinishedRun], output: Pat
         items = ItemHits(arrays["item_degree"], arrays["item_relevant"], arrays["item_hits@20"])
         curves.setdefault(place.block, {}).setdefault(place.row, []).append(items)
     return paths + metric_against_degree(curves, output / f"{spec.name}_metric_by_degree")
+
+
+def write_settings(searches: Mapping[Cell, Search], path: Path) -> list[Path]:
+    """Write what was chosen for each tuned cell, and among what, as csv; return its path, or none."""
+    if not searches:
+        return []
+    rows = [
+        {
+            "block": cell.block,
+            "row": cell.row,
+            "among": " ".join(cell.tune),
+            "tried": len(search.trials),
+            "chosen": " ".join(_chosen(cell, search)),
+            search.metric: round(search.ranked()[0].value, 6),
+        }
+        for cell, search in searches.items()
+    ]
+    with whole_file(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    return [path]
 
 
 def update_readme(table: Table, output: Path) -> list[Path]:
@@ -207,13 +258,47 @@ def _output(arguments: Arguments, extra: Sequence[str]) -> Path:
     return Path("results")
 
 
-def _plan(jobs: Sequence[Job], missing: Sequence[Job]) -> str:
-    lines = [
-        f"{'to run' if job in missing else 'finished':8}  {job.place}\n"
-        f"          python experiments/run.py {' '.join(job.overrides)}"
-        for job in jobs
-    ]
-    return "\n".join([*lines, f"{len(jobs) - len(missing)} finished, {len(missing)} to run"])
+def _tuned(cell: Cell, search: Search | None) -> Cell:
+    """Return the cell with the settings that its search finds; settings that were not tried yet are tried."""
+    if search is None:
+        return cell
+    if search.missing:
+        print(f"{cell}: {search.missing} settings to try", flush=True)
+        try:
+            search.run()
+        except GnnrecError as error:
+            raise type(error)(f"{cell}: {error}") from error
+    return replace(cell, overrides=(*cell.overrides, *_chosen(cell, search)), tune=())
+
+
+def _chosen(cell: Cell, search: Search) -> tuple[str, ...]:
+    start = len(cell.overrides)
+    return search.ranked()[0].overrides[start : start + len(cell.tune)]
+
+
+def _plan(
+    cells: Sequence[Cell], searches: Mapping[Cell, Search], seeds: Sequence[int], extra: Sequence[str]
+) -> str:
+    lines = []
+    finished = to_run = to_try = 0
+    for cell in cells:
+        search = searches.get(cell)
+        if search is not None and search.missing:
+            words = " ".join([*cell.overrides, *cell.tune, *extra])
+            lines.append(
+                f"to tune   {cell}\n          python experiments/tune.py {words} --trials {len(search.trials)}"
+            )
+            to_try, to_run = to_try + search.missing, to_run + len(seeds)
+            continue
+        for job in table_jobs([_tuned(cell, search)], seeds, extra):
+            done = open_run(job.config).finished
+            finished, to_run = finished + done, to_run + (not done)
+            lines.append(
+                f"{'finished' if done else 'to run':8}  {job.place}\n"
+                f"          python experiments/run.py {' '.join(job.overrides)}"
+            )
+    tried = f", {to_try} settings to try" if to_try else ""
+    return "\n".join([*lines, f"{finished} finished, {to_run} to run{tried}"])
 
 
 def _run_missing(jobs: Sequence[Job], missing: Sequence[Job]) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import table
+from experiments import search, table
 from experiments.cli import run_main
-from experiments.spec import TABLES, read_spec, table_jobs
+from experiments.spec import TABLES, TableSpec, read_spec, table_cells, table_jobs
 from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.report.frame import FinishedRun
@@ -91,7 +91,7 @@ def _table(*words: str) -> int:
 
 def test_the_quickstart_is_eighteen_different_runs() -> None:
     spec = read_spec("quickstart")
-    jobs = table_jobs(spec, spec.seeds)
+    jobs = table_jobs(table_cells(spec), spec.seeds)
     assert len(jobs) == 18
     assert len({job.config.key("data") for job in jobs}) == 18
     assert {job.config.dataset.name for job in jobs} == {"debian"}
@@ -122,7 +122,7 @@ def test_the_numbers_are_those_of_the_run_directories(runner: Runner, tmp_path: 
     with (tmp_path / "results" / "quickstart.csv").open() as file:
         rows = {(row["block"], row["row"], row["metric"]): row for row in csv.DictReader(file)}
     spec = read_spec("quickstart")
-    for job in table_jobs(spec, spec.seeds):
+    for job in table_jobs(table_cells(spec), spec.seeds):
         result = FinishedRun(_run_dir(job.config).path).result["metrics"]
         for block in spec.blocks:
             for column in block.columns if block.label == job.place.block else ():
@@ -163,8 +163,10 @@ def test_parts_run_everything_once_and_write_nothing(
 def test_every_shipped_table_composes() -> None:
     for path in TABLES.glob("*.yaml"):
         spec = read_spec(path.stem)
-        jobs = table_jobs(spec, spec.seeds)
+        jobs = table_jobs(table_cells(spec), spec.seeds[:1])
         assert len({job.config.key("data") + job.config.dataset.name for job in jobs}) == len(jobs), path
+        for cell in table_cells(spec)[: len(spec.rows)]:
+            assert not cell.tune or search.Search([*cell.overrides, *cell.tune], 1).trials, cell
 
 
 def test_a_grid_is_every_combination(tmp_path: Path) -> None:
@@ -175,6 +177,79 @@ def test_a_grid_is_every_combination(tmp_path: Path) -> None:
     rows = read_spec("t", tmp_path).rows
     assert [row.label for row in rows] == ["a", "b", "b d", "c", "c d"]
     assert rows[2].overrides == ("model=mf", "seed=1", "train.lr=1")
+
+
+TUNED = """
+title: Tuned.
+overrides: [dataset=debian]
+seeds: [3, 4]
+trials: 2
+blocks:
+  - {label: one, columns: {R@20: test/recall@20}}
+  - {label: two, overrides: [split=cold_items], columns: {R@20: test/recall@20}}
+rows:
+  - {label: popularity, overrides: [model=popularity]}
+  - {label: kNN, overrides: [model=item_knn], tune: ["model.baseline.k=10,20,30", "model.baseline.shrink=0.0,5.0"]}
+"""
+
+
+@pytest.fixture
+def tuned(runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """A table with a tuned row; returns what the search was asked for: split, seed and k of each setting."""
+    (tmp_path / "tuned.yaml").write_text(TUNED)
+    asked: list[tuple[str, int, int]] = []
+
+    def validate(config: RunConfig) -> dict[str, float]:
+        k = config.to_dict()["model"]["baseline"]["k"]
+        asked.append((config.split.name, config.seed, k))
+        return {"validation/ndcg@20": k / 100, "validation/recall@20": 0.0}
+
+    def read(name: str, folder: Path = tmp_path) -> TableSpec:
+        return read_spec(name, folder)
+
+    monkeypatch.setattr(search, "validate", validate)
+    monkeypatch.setattr(table, "read_spec", read)
+    return asked
+
+
+def test_rows_are_tuned_alike_and_run_with_the_best(
+    runner: Runner, tuned: list[tuple[str, int, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["table=tuned"]
+    assert run_main(table.main, [*words, "--dry-run"]) == 0
+    assert "0 finished, 8 to run, 4 settings to try" in capsys.readouterr().out
+    assert run_main(table.main, [*words, "--report-only"]) == 2
+    assert "4 settings of table 'tuned' were not tried yet" in capsys.readouterr().err
+    assert tuned == []
+    assert run_main(table.main, [*words, "--part", "1/2"]) == 0
+    assert tuned == []
+    assert run_main(table.main, [*words, "--part", "2/2"]) == 0
+    assert [(split, seed) for split, seed, _ in tuned] == [("random", 3)] * 2 + [("cold_item", 3)] * 2
+    best = max(k for _, _, k in tuned)
+    runs = [config.to_dict() for config in runner.configs if config.model.name == "item_knn"]
+    assert [(run["seed"], run["model"]["baseline"]["k"]) for run in runs] == [(3, best), (4, best)] * 2
+    assert run_main(table.main, [*words, "--dry-run"]) == 0
+    assert "8 finished, 0 to run\n" in capsys.readouterr().out
+    assert run_main(table.main, words) == 0
+    assert len(tuned) == 4
+    assert len(runner.configs) == 8
+    with (tmp_path / "results" / "tuned_settings.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["block"], row["row"], row["tried"]) for row in rows] == [
+        ("one", "kNN", "2"),
+        ("two", "kNN", "2"),
+    ]
+    assert all(f"model.baseline.k={best}" in row["chosen"] for row in rows)
+    assert "best of 2 by NDCG@20 on validation of seed 3" in (tmp_path / "results" / "tuned.md").read_text()
+
+
+def test_rows_of_another_table(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("title: x\nblocks: []\nrows: [{label: a}]\ngrid: [{b: [model=mf]}]\n")
+    (tmp_path / "two.yaml").write_text("title: y\nblocks: []\nrows: one\n")
+    assert read_spec("two", tmp_path).rows == read_spec("one", tmp_path).rows
+    (tmp_path / "three.yaml").write_text("title: y\nblocks: []\nrows: onne\n")
+    with pytest.raises(ConfigError, match="unknown table 'onne', did you mean 'one'"):
+        read_spec("three", tmp_path)
 
 
 def test_dry_run_and_report_only(runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -304,6 +379,7 @@ def test_an_error_says_which_run_it_was(
         ("title: x\nblocks: [{label: a}]\nrows: []", "lacks the key 'columns'"),
         ("title: x\nblocks: []\nrows: [{label: a}]\ngain_over: [b]", "unknown row 'b' in 'gain_over'"),
         ("title: x\nblocks: []\nrows: [{label: a}, {label: a}]", "have the label 'a'"),
+        ("title: x\nblocks: []\nrows: [{label: a, tune: [a=1]}]", "row 'a' of tables/t.yaml has 'tune'"),
         ("title: x\nblocks: []\nrows: []\ngrid: {a: []}", "'grid' must be a list of mappings"),
     ],
 )

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import tune
+from experiments import search, tune
 from experiments.cli import run_main
-from experiments.tune import draw_trials, read_record
+from experiments.search import draw_trials, read_record
 from gnnrec.config import RunConfig
 from gnnrec.errors import DataError
 
@@ -43,7 +43,7 @@ def test_a_search_is_resumed_and_names_the_best(
         seen.append(config.train.lr)
         return {"validation/ndcg@20": 1 - abs(config.train.lr - 0.02)}
 
-    monkeypatch.setattr(tune, "validate", validate)
+    monkeypatch.setattr(search, "validate", validate)
     words = [*small, "model=lightgcn", "train.lr=0.01,0.02,0.03,0.04"]
     assert run_main(tune.main, words) == 130
     seen.append(0)
