@@ -109,7 +109,7 @@ def test_a_documented_command(document: str, words: list[str], tmp_path: Path) -
         assert len(words) >= 2
     elif program == "pytest":
         assert "pytest" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")  # which runs this test too
-        assert all(word in ("pytest", "-m", "-n", "slow", "auto", "-q") for word in words)
+        assert all(word in ("pytest", "-m", "-n", "slow", "2", "-q") for word in words)
     elif program == "python" and words[1].endswith(".py"):
         done = run_words(words, tmp_path)
         assert done.returncode == 0, done.stderr
