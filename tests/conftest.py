@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # each process a thread, before torch is imported, here and in its children
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # each process a thread, before torch is imported, here and in its children
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest

@@ -19,7 +19,8 @@ class IALS:
     min sum_observed (1 - w_u h_i)^2 + unobserved sum_all (w_u h_i)^2 + l2 (sum_u a_u |w_u|^2 + sum_i b_i |h_i|^2),
     a_u = (c_u + unobserved num_items)^exponent, b_i = (c_i + unobserved num_users)^exponent, c the train counts.
     Hu, Koren and Volinsky 2008, https://doi.org/10.1109/ICDM.2008.22, in the form of Rendle et al. 2021,
-    https://arxiv.org/abs/2110.14037, eq. 2 to 5. Each half step is exact: one [dim, dim] system per user or item.
+    https://arxiv.org/abs/2110.14037, eq. 2 to 5. Each half step is exact: one system of the smaller of dim
+    and the number of partners per user or item.
 
     Args:
         dim: factors. unobserved: weight of all pairs. l2: weight of the norms. exponent: 1 scales it by frequency, 0
@@ -63,18 +64,32 @@ class IALS:
         return self
 
     def _solve(self, rows: _Rows, other: Tensor) -> Tensor:
-        """Return the best vectors of one side, given those of the other: [num_rows, dim]."""
+        """Return the best vectors of one side, given those of the other: [num_rows, dim].
+
+        Row r solves (E + U'U) x = U'1 with E = unobserved H'H + weight_r I, H the other side and U its rows at the
+        partners of r. In the basis of H'H's eigenvectors E is diagonal, and a row of fewer than dim partners needs a
+        system of that size only (Woodbury): x = E^-1 U' (I + U E^-1 U')^-1 1.
+        """
         weight = self.l2 * (rows.count + self.unobserved * len(other)) ** self.exponent
-        everybody = self.unobserved * (other.T @ other)
-        padded = torch.cat([other, torch.zeros(1, self.dim)])
+        gram = self.unobserved * (other.T @ other)
+        values, basis = torch.linalg.eigh(gram.double())
+        values, basis = values.clamp(min=0).float(), basis.float()
+        padded = torch.cat([other @ basis, torch.zeros(1, self.dim)])
         result = torch.empty(len(rows.count), self.dim)
         for ids, index in rows.batches(self.dim):
-            own = padded[index]
-            system = torch.baddbmm(everybody, own.mT, own)
-            system.diagonal(dim1=1, dim2=2).add_(weight[ids][:, None])
-            factor = torch.linalg.cholesky(system)
-            result[ids] = torch.cholesky_solve(own.sum(dim=1)[:, :, None], factor)[:, :, 0]
-        return result
+            own, diagonal = padded[index], values + weight[ids, None]
+            if index.shape[1] < self.dim:
+                scaled = own / diagonal[:, None]
+                system = torch.bmm(scaled, own.mT)
+                system.diagonal(dim1=1, dim2=2).add_(1)
+                right = torch.ones(*index.shape, 1)
+                found = scaled.mT @ torch.cholesky_solve(right, torch.linalg.cholesky(system))
+            else:
+                system = torch.bmm(own.mT, own)
+                system.diagonal(dim1=1, dim2=2).add_(diagonal)
+                found = torch.cholesky_solve(own.sum(dim=1)[:, :, None], torch.linalg.cholesky(system))
+            result[ids] = found[:, :, 0]
+        return result @ basis.T
 
     def scores(self, user: Tensor) -> Tensor:
         """Score all items: [len(user), num_items] float32."""
@@ -98,7 +113,8 @@ class _Rows:
         stop = len(self.order)
         while stop > 0:
             longest = max(int(count[self.order[stop - 1]]), 1)
-            size = max(1, BATCH_FLOATS // (dim * max(longest, dim)))
+            # partners by dim twice and a system of the smaller size, or one of dim by dim
+            size = max(1, BATCH_FLOATS // (2 * longest * dim + min(longest, dim) ** 2))
             ids = self.order[max(0, stop - size) : stop]
             place = np.arange(longest)
             inside = place < count[ids][:, None]

@@ -89,15 +89,20 @@ def ials_loss(model: IALS, dense: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
+@pytest.mark.parametrize("dim", [4, 30])
 def test_ials_half_steps_solve_the_normal_equations(
-    history: Interactions, dense: np.ndarray, exponent: float
+    history: Interactions, dense: np.ndarray, dim: int, exponent: float
 ) -> None:
-    model = IALS(4, 0.2, 0.05, exponent, epochs=3).fit(history)
+    """Items have more partners than 4 and fewer than 30: both ways of solving."""
+    counts = dense.sum(axis=0)
+    assert counts.max() >= 4
+    assert counts.max() < 30
+    model = IALS(dim, 0.2, 0.05, exponent, epochs=3).fit(history)
     w = model.user_emb.double().numpy()
     for item in range(18):
         own = w[dense[:, item] > 0]
         weight = 0.05 * (len(own) + 0.2 * 25) ** exponent
-        system = own.T @ own + 0.2 * w.T @ w + weight * np.eye(4)
+        system = own.T @ own + 0.2 * w.T @ w + weight * np.eye(dim)
         expected = np.linalg.solve(system, own.sum(axis=0))
         np.testing.assert_allclose(model.item_emb[item].numpy(), expected, atol=2e-4)
 
