@@ -122,7 +122,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw NDCG against seconds, one line per run and a diamond per baseline, a panel per data set."""
     names = list(table["data"].unique())
     figure, axes = plt.subplots(
-        1, len(names), figsize=(6 * len(names), 4), constrained_layout=True, squeeze=False
+        1, len(names), figsize=(6 * len(names), 5.5), constrained_layout=True, squeeze=False
     )
     for axis, name in zip(axes[0], names):
         here = table[table["data"] == name]
@@ -130,7 +130,10 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             style = "D" if list(part["epoch"]) == [0] else "-"
             axis.semilogx(part["seconds"], part["ndcg"], style, label=str(run))
         axis.set(xlabel="seconds of training", ylabel="validation NDCG@20", title=name)
-        axis.legend(frameon=False, fontsize=7)
+    lines = {label: line for axis in axes[0] for line, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(
+        lines.values(), lines.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=7
+    )
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
