@@ -167,7 +167,7 @@ def _fit_timer(model: Recommender, objective: Objective, config: TrainConfig) ->
 
     def timed() -> float:
         began = peers.now(str(model.graph.device))
-        fit(model, objective, config, nothing, seed=0, on_evaluation=append)
+        fit(model, objective, config, nothing, seed=0, on_row=append)
         return (peers.now(str(model.graph.device)) - began) / -(-model.graph.num_edges // config.batch_size)
 
     return timed

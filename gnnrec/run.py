@@ -38,6 +38,8 @@ from gnnrec.training.checkpoint import read_position
 
 logger = logging.getLogger(__name__)
 ITEM_CUTOFF = 20
+# In the run directory until the run is done: the state of training, and of training again on all known pairs.
+CHECKPOINT, REFIT = "checkpoint.safetensors", "refit.safetensors"
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     run_dir.write_result(result)
     figures = _figures(run_dir, metrics, arrays, config.model.name)
     tracker.finish({**metrics, "protocol": config.protocol}, _group_table(metrics), figures)
-    (run_dir.path / "checkpoint.safetensors").unlink(missing_ok=True)
+    for name in (CHECKPOINT, REFIT):
+        (run_dir.path / name).unlink(missing_ok=True)
     return metrics
 
 
@@ -228,7 +231,7 @@ def _make_scorer(
     if config.model.baseline is not None:
         return build(config.model.baseline, "model.baseline").fit(known, item_vectors, user_vectors), None
 
-    checkpoint = run_dir.path / "checkpoint.safetensors" if run_dir else None
+    checkpoint = run_dir.path / CHECKPOINT if run_dir else None
     if run_dir and checkpoint and checkpoint.exists():
         run_dir.resume_metrics(len(read_position(checkpoint)["rows"]))
 
@@ -260,14 +263,15 @@ def _train(
 
     if not config.train.eval_every:
         recommender, objective = make(_known(config, data))
-        fit(recommender, objective, config.train, None, config.seed)
+        fit(recommender, objective, config.train, None, config.seed, checkpoint, report)
         return recommender, None
     recommender, objective = make(data.split.train)
     validate = _validator(config, data)
     history = fit(recommender, objective, config.train, validate, config.seed, checkpoint, report)
     if config.eval.refit:
         recommender, objective = make(_known(config, data))
-        fit(recommender, objective, config.train, None, config.seed, last_epoch=history.best_epoch)
+        again = checkpoint and checkpoint.with_name(REFIT)
+        fit(recommender, objective, config.train, None, config.seed, again, last_epoch=history.best_epoch)
     return recommender, history
 
 

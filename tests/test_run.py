@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -307,8 +308,41 @@ def test_a_fixed_number_of_epochs_is_trained_once_without_validation(
     split = make_split(module._load_dataset(str(folder)), "random", 0)
     pairs = len(split.train) + (len(split.validation) if refit else 0)
     assert calls.fits == [(pairs, 8, False)]
-    assert not (result.path / "metrics.jsonl").exists() or rows_of(result) == []
+    assert [row["epoch"] for row in rows_of(result)] == list(range(1, 9))
+    assert not any(key.startswith("validation/") for row in rows_of(result) for key in row)
     assert (result.path / "embeddings.safetensors").exists()
+
+
+@pytest.mark.parametrize("eval_every", [0, 4])
+def test_the_last_training_goes_on_where_it_was_killed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eval_every: int
+) -> None:
+    """Without validation, and where the epoch was selected on validation and all pairs are trained on again."""
+    calls, stop_at = 0, -1
+
+    def counted(*args: Any) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls == stop_at:
+            raise KeyboardInterrupt
+        return train_epoch(*args)
+
+    fit_module = sys.modules["gnnrec.training.fit"]  # the package's attribute of that name is the function
+    train_epoch = fit_module._train_epoch
+    monkeypatch.setattr(fit_module, "_train_epoch", counted)
+    words = {"train__eval_every": eval_every, "train__checkpoint_seconds": 0.0, "eval__refit": True}
+    whole = run(make(folder, tmp_path / "whole", **words))
+    calls, stop_at = 0, calls
+    config = make(folder, tmp_path / "killed", **words)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    calls, stop_at = 0, -1
+    again = run(config)
+    assert calls == 1
+    for name in ("result.json", "embeddings.safetensors"):
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
+    assert not list(again.path.glob("*checkpoint*"))
+    assert not list(again.path.glob("refit*"))
 
 
 def test_a_trained_model_is_fused_with_baselines(folder: Path, tmp_path: Path) -> None:

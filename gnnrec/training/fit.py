@@ -68,7 +68,7 @@ class TrainConfig:
 
 @dataclass
 class History:
-    """One row per evaluation, and which epoch was best."""
+    """One row per evaluation (per epoch where nothing is evaluated), and which epoch was best."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
@@ -76,7 +76,7 @@ class History:
 
     @property
     def epoch(self) -> int:
-        """The last epoch that was evaluated."""
+        """The last epoch that has a row."""
         return int(self.rows[-1]["epoch"]) if self.rows else 0
 
 
@@ -90,7 +90,7 @@ def fit(
     validate: Validate | None,
     seed: int = 0,
     checkpoint: Path | None = None,
-    on_evaluation: Callable[[dict[str, float]], None] | None = None,
+    on_row: Callable[[dict[str, float]], None] | None = None,
     last_epoch: int | None = None,
 ) -> History:
     """Train a model on its graph and leave it with the weights that were best on validation.
@@ -101,7 +101,7 @@ def fit(
     Args:
         validate: returns `validation/...` metrics; without it all epochs run and the last weights stay (a refit).
         checkpoint: file to resume from, if it is there, and to write to.
-        on_evaluation: is given each new row of the history.
+        on_row: is given each new row of the history.
         last_epoch: stop after this one, in the learning rates of `config.epochs`.
     Errors: GnnrecError when a loss is not finite, naming its terms and the epoch, and before the start when training
         needs far more memory than is free, naming what to lower.
@@ -109,7 +109,7 @@ def fit(
     check_memory(model, objective, config.batch_size, config.num_negatives)
     keep_freed_memory()
     optimizer = make_optimizer(model, config)
-    history, best = History(), _copy(model)
+    history, best = History(), {} if validate is None else _copy(model)
     if checkpoint is not None and checkpoint.exists():
         best, position = load_checkpoint(checkpoint, model, optimizer)
         history = History(**position)
@@ -125,25 +125,27 @@ def fit(
         leave=False,
     )
     for epoch in range(history.epoch + 1, (last_epoch or config.epochs) + 1):
-        if _is_over(history, config):
+        if validate is not None and _is_over(history, config):
             break
         began = time.perf_counter()
         generator = torch.Generator(model.graph.device).manual_seed(derive_seed(seed, "epoch", epoch))
         terms = _train_epoch(model, objective, config, optimizer, negatives, pairs, generator, epoch)
         bar.update()
         model.refresh()
-        if validate is None or (epoch % config.eval_every and epoch != config.epochs):
+        if validate is not None and epoch % config.eval_every and epoch != config.epochs:
             continue
         trained = time.perf_counter()
-        row = {"epoch": epoch, **terms, **validate(model)}
-        row |= {"seconds/train": trained - began, "seconds/validation": time.perf_counter() - trained}
+        row = {"epoch": epoch, **terms, "seconds/train": trained - began}
+        if validate is not None:
+            row |= validate(model)
+            row["seconds/validation"] = time.perf_counter() - trained
+            value = row[f"validation/{config.select}"]
+            if value > history.best_value:
+                history.best_value, history.best_epoch, best = value, epoch, _copy(model)
+            bar.set_postfix({config.select: f"{value:.4f}", "best": f"{history.best_value:.4f}"})
         history.rows.append(row)
-        value = row[f"validation/{config.select}"]
-        if value > history.best_value:
-            history.best_value, history.best_epoch, best = value, epoch, _copy(model)
-        bar.set_postfix({config.select: f"{value:.4f}", "best": f"{history.best_value:.4f}"})
-        if on_evaluation is not None:
-            on_evaluation(row)
+        if on_row is not None:
+            on_row(row)
         if checkpoint is not None and time.monotonic() - saved > config.checkpoint_seconds:
             save_checkpoint(checkpoint, model, optimizer, best, vars(history))
             saved = time.monotonic()

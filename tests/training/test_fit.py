@@ -82,11 +82,11 @@ def test_a_run_stopped_and_resumed_is_one_never_interrupted(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(setting, config, checkpoint=checkpoint, on_evaluation=interrupt)
+        train(setting, config, checkpoint=checkpoint, on_row=interrupt)
     # the row that was reported when the run was stopped is not in the checkpoint yet: it is made again
     if stop > 1:
         assert len(read_position(checkpoint)["rows"]) == stop - 1
-    resumed, history = train(setting, config, checkpoint=checkpoint, on_evaluation=reported.append)
+    resumed, history = train(setting, config, checkpoint=checkpoint, on_row=reported.append)
     assert equal(weights(whole), weights(resumed))
     assert without_seconds(history) == without_seconds(expected)
     assert (history.best_epoch, history.best_value) == (expected.best_epoch, expected.best_value)
@@ -96,9 +96,7 @@ def test_a_run_stopped_and_resumed_is_one_never_interrupted(
 def test_a_resumed_run_that_was_over_stays_as_it_was(setting: Any, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.safetensors"
     done, history = train(setting, checkpoint=checkpoint)
-    again, same = train(
-        setting, checkpoint=checkpoint, on_evaluation=lambda row: pytest.fail("trained again")
-    )
+    again, same = train(setting, checkpoint=checkpoint, on_row=lambda row: pytest.fail("trained again"))
     assert equal(weights(done), weights(again))
     assert same == history
 
@@ -149,7 +147,9 @@ def test_rows_name_every_term(setting: Any) -> None:
 def test_without_validation_all_epochs_run_and_the_last_weights_stay(setting: Any) -> None:
     model, reported = setting.model(), []
     history = fit(model, setting.objective, replace(CONFIG, epochs=3), None, 0, None, reported.append)
-    assert (history.rows, reported, history.epoch) == ([], [], 0)
+    assert [row["epoch"] for row in history.rows] == [1, 2, 3]
+    assert (reported, history.best_epoch) == (history.rows, 0)
+    assert not any(key.startswith("validation/") for key in history.rows[0])
     states = []
 
     def validate(model: Recommender) -> dict[str, float]:
