@@ -85,12 +85,13 @@ def balance(offset: Tensor, threads: int) -> tuple[Tensor, int]:
     before, after = (grid.flatten() for grid in torch.meshgrid(added, added, indexing="ij"))
     allowed = before + after <= num_rows // 2
     before, after = before[allowed], after[allowed]
-    part = torch.arange(threads + 1, dtype=torch.float64) / threads
-    bounds = (part * (num_rows + before + after).unsqueeze(1)).ceil().long() - before.unsqueeze(1)
+    share = (
+        num_rows + before + after + threads - 1
+    ) // threads  # as torch divides: whole shares, a smaller last one
+    bounds = torch.arange(threads + 1) * share.unsqueeze(1) - before.unsqueeze(1)
     fullest = offset.long()[bounds.clamp(0, num_rows)].diff(dim=1).amax(dim=1)
-    best = int(
-        (fullest + (before + after) / threads).argmin()
-    )  # an empty bag writes a row: about an edge's cost
+    # An empty bag writes a row: about an edge's cost.
+    best = int((fullest + (before + after) / threads).argmin())
     first, last = int(before[best]), int(after[best])
     return torch.cat([offset.new_zeros(first), offset, offset[-1:].expand(last)]), first
 

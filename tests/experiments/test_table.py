@@ -289,7 +289,7 @@ def test_several_seeds_give_spread_and_five_give_tests(runner: Runner, tmp_path:
     assert " ± ." in text
     assert "†" not in text
     assert _table("--seeds=0,1,2,3,4", "--output", "five") == 0
-    assert len(runner.configs) == 90  # seeds 0 and 1 were there
+    assert len(runner.configs) == 100  # seeds 0 and 1 were there
     with (tmp_path / "five" / "quickstart.csv").open() as file:
         rows = list(csv.DictReader(file))
     tested = [row for row in rows if row["p_holm"]]
