@@ -133,7 +133,9 @@ _kept: dict[str, tuple[str, Any]] | None = None
 
 
 def _fit(part: str, model: Any, inputs: tuple[Interactions, np.ndarray | None, np.ndarray | None]) -> Any:
-    if _kept is None:
+    if _kept is None or isinstance(
+        model, Fitted
+    ):  # a trained model is not told by its settings, and is fitted
         return model.fit(*inputs)
     train, *vectors = inputs
     prints = [

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gnnrec.baselines import EASE, GFCF, ContentKNN, Embeddings, Fusion, ItemKNN, Popularity
 from gnnrec.baselines import fusion as module
-from gnnrec.baselines.fusion import kept_fits, standardise
+from gnnrec.baselines.fusion import Fitted, kept_fits, standardise
 from gnnrec.config import RunConfig
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.native import write_native
@@ -148,6 +148,27 @@ def test_fits_are_kept_inside_their_block_alone(
     assert all(torch.equal(one, two) for one, two in zip(plain, kept))
     scores(6.0, 0.7, less, vectors + 1)
     assert len(fits) == 6
+
+
+def test_a_trained_part_is_never_taken_over(history: Interactions) -> None:
+    """Two trained models may look alike from outside, and hold what is no setting."""
+
+    class Trained:
+        def __init__(self, seed: int) -> None:
+            self.cache = {(0, 1): seed}
+            self.table = torch.randn(25, history.num_items, generator=torch.Generator().manual_seed(seed))
+
+        def scores(self, user: Tensor) -> Tensor:
+            return self.table[user]
+
+    with kept_fits():
+        one, two = (
+            Fusion({"graph": Fitted(Trained(seed)), "ease": EASE()}, {"graph": 1.0, "ease": 0.5})
+            .fit(history)
+            .scores(USERS)
+            for seed in (0, 1)
+        )
+    assert not torch.allclose(one, two)
 
 
 def test_vectors_reach_the_parts(history: Interactions, vectors: np.ndarray) -> None:
