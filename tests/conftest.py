@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # each process a thread, before torch is imported, here and in its children
+# One thread for each process of pytest-xdist; before torch is imported, here and in children.
+if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
