@@ -65,6 +65,22 @@ class _Structure:
         )
         return structure, order
 
+    def keep(self, edges: Tensor) -> _Structure:
+        """Return the structure of some edges, bool [num_edges] in user order."""
+        by_item = edges[self.to_item_order]
+        place = edges.cumsum(0, dtype=self.to_item_order.dtype) - 1
+        user, item_by_item = self.user[edges], self.item_by_item[by_item]
+        return replace(
+            self,
+            user=user,
+            item=self.item[edges],
+            user_offset=offsets(user, self.num_users),
+            item_offset=offsets(item_by_item, self.num_items),
+            user_by_item=self.user_by_item[by_item],
+            item_by_item=item_by_item,
+            to_item_order=place[self.to_item_order[by_item]],
+        )
+
     def to(self, device: torch.device | str) -> _Structure:
         return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
 
@@ -203,6 +219,11 @@ class BipartiteGraph:
                 f"'weight' must have shape {tuple(self.weight.shape)} (got {tuple(weight.shape)})"
             )
         return BipartiteGraph(self.structure, weight, self.precision)
+
+    def compact(self) -> BipartiteGraph:
+        """Return the graph without its edges of weight 0: worth its time, some products', where many follow."""
+        keep = self.weight > 0
+        return BipartiteGraph(self.structure.keep(keep), self.weight[keep], self.precision)
 
     def with_precision(self, precision: str) -> BipartiteGraph:
         """Return the graph with another storage of propagated matrices: bfloat16 halves what a product reads.

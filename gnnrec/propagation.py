@@ -177,7 +177,9 @@ class _Rows(torch.autograd.Function):
                 return None, None, None
             whole = start.new_zeros(graph.num_nodes, start.shape[1])
         else:
-            whole = torch.cat([half.to(ctx.dtype) for half in state])
+            whole = torch.empty(graph.num_nodes, state[0].shape[1], dtype=ctx.dtype, device=nodes.device)
+            for half, place in zip(state, graph.split(whole)):
+                place.copy_(half)
         if start is not None:
             whole.index_add_(0, nodes, start)
         return whole, None, None

@@ -145,6 +145,19 @@ def test_the_order_of_the_edges_does_not_matter(order: list[int]) -> None:
     assert torch.equal(graph.propagate(x), other.propagate(x))
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_compact_graph_has_the_same_products_and_fewer_edges(norm: str) -> None:
+    graph, x = random_graph(), random_x().detach()
+    compact = graph.compact()
+    assert compact.num_edges == int((graph.weight > 0).sum()) < graph.num_edges
+    assert bool((compact.weight > 0).all())
+    torch.testing.assert_close(compact.degree, graph.degree)
+    torch.testing.assert_close(compact.propagate(x, norm), graph.propagate(x, norm))
+    torch.testing.assert_close(dense_operator(compact, norm), dense_operator(graph, norm))
+    users, length = torch.arange(graph.num_users), compact.user_range(torch.arange(graph.num_users))[1]
+    assert torch.equal(torch.repeat_interleave(users, length), compact.structure.user.long())
+
+
 def test_reweight_shares_the_structure_and_renormalises() -> None:
     graph, x = random_graph(5, zeros=False), random_x()
     graph.propagate(x)  # fills the operators that the new graph must not take over

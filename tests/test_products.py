@@ -50,6 +50,33 @@ def test_value_and_gradients_equal_the_dense_formula(
         torch.testing.assert_close(one, two)
 
 
+def test_bfloat16_products_come_near_the_float32_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(products._CELLS, "cpu", 64 * 40)  # several blocks
+    rows = torch.nn.functional.normalize(draw(150, 16), dim=1).float()
+    keys = torch.nn.functional.normalize(draw(40, 16, seed=1), dim=1).float()
+    shift, itself = draw(40, seed=2).float(), (torch.arange(40), torch.arange(40))
+    results = []
+    for precision in (torch.float32, torch.bfloat16):
+        inputs = (
+            (rows[:, 0] / 0.2).requires_grad_(),
+            (rows / 0.2).requires_grad_(),
+            keys.clone().requires_grad_(),
+        )
+        loss = cross_entropy(*inputs, shift, itself, precision=precision)
+        results.append((loss, *torch.autograd.grad(loss, inputs)))
+    exact, rounded = results
+    assert exact[0].item() == pytest.approx(rounded[0].item(), rel=1e-3)
+    assert exact[0].item() != rounded[0].item()
+    for one, two in zip(exact[1:], rounded[1:], strict=True):
+        assert two.dtype == torch.float32
+        assert (one - two).norm() < 0.01 * one.norm()
+
+
+def test_float64_is_not_rounded() -> None:
+    inputs = draw(5), draw(5, 3), draw(4, 3, seed=1)
+    assert cross_entropy(*inputs, precision=torch.bfloat16) == cross_entropy(*inputs)
+
+
 def test_gradcheck_with_one_tensor_on_both_sides() -> None:
     table, itself = draw(6, 3).requires_grad_(), torch.arange(6)
     assert torch.autograd.gradcheck(

@@ -66,7 +66,7 @@ class Contrast:
         terms = []
         for part, first, second in zip(parts, one.split(sizes), two.split(sizes)):
             weight = _degree_weight(step, part, self.degree_power) if self.degree_power else None
-            terms.append(loss(first, second, self.temperature, weight))
+            terms.append(loss(first, second, self.temperature, weight, step.precision))
         return terms[0] + terms[1]
 
     def _views(self, step: Step) -> list[View]:
@@ -81,7 +81,7 @@ class Contrast:
                     "'refresh' must be 1 in 'Contrast' where augmentations change features or layers, not the graph "
                     f"alone (got {self.refresh})"
                 )
-            self._kept = [(view.graph, view.layer_graphs) for view in views]
+            self._kept = [_compact(view) for view in views]
             self._age = 0
         self._age += 1
         return [
@@ -138,10 +138,19 @@ class CrossLayer:
                 step.final_at(nodes) if self.anchor is None else step.layer_at(self.anchor, nodes),
                 step.layer_at(self.layer, nodes),
                 self.temperature,
+                precision=step.precision,
             )
             for nodes in _batch_nodes(step)
         )
         return users + self.item_weight * items
+
+
+def _compact(view: View) -> tuple[BipartiteGraph, tuple[BipartiteGraph, ...] | None]:
+    """Return the graphs of a view without the edges that it drops, which every product would read."""
+    if view.layer_graphs is None:
+        return view.graph.compact(), None
+    layer_graphs = tuple(graph.compact() for graph in view.layer_graphs)
+    return layer_graphs[-1], layer_graphs
 
 
 def _batch_nodes(step: Step, max_nodes: int | None = None) -> list[Tensor]:

@@ -81,8 +81,16 @@ class Softmax:
         if self.correction:
             shift = shift - log_expected
         left_out = known_pairs(step.train, step.user, step.positive, candidates, self.mask_positives)
-        power = self.denominator_power
-        return losses.softmax_loss(positive, user_emb, candidate_emb, shift, left_out, step.weight, power)
+        return losses.softmax_loss(
+            positive,
+            user_emb,
+            candidate_emb,
+            shift,
+            left_out,
+            step.weight,
+            self.denominator_power,
+            step.precision,
+        )
 
     def _draw(self, step: Step, counts: Tensor, log_popularity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return distinct candidates, how often each was drawn, and the log of how often that was expected."""

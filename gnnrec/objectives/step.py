@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gnnrec.encoders.states import States
 from gnnrec.errors import ConfigError, check_range
-from gnnrec.graph import BipartiteGraph
+from gnnrec.graph import PRECISIONS, BipartiteGraph
 from gnnrec.propagation import LayerSum, rows
 from gnnrec.views import View
 
@@ -40,6 +40,11 @@ class Step:
     generator: torch.Generator
     keep_layers: bool = False
     weight: Tensor | None = None
+
+    @property
+    def precision(self) -> torch.dtype:
+        """In which losses multiply vectors: that of the graph's node matrices (train.precision)."""
+        return PRECISIONS[self.view.graph.precision]
 
     @cached_property
     def states(self) -> States | LayerSum:

@@ -93,7 +93,9 @@ class TextContrast(nn.Module):
             nodes = nodes[text.present[nodes]]
             if len(nodes):
                 projected = self.project(rows(text.vectors, nodes))
-                total = total + losses.info_nce(step.final_at(nodes), projected, self.temperature)
+                total = total + losses.info_nce(
+                    step.final_at(nodes), projected, self.temperature, precision=step.precision
+                )
         return total
 
 
@@ -165,7 +167,7 @@ class TextReconstruction(nn.Module):
         restored, target = self.project(final), rows(text.vectors, nodes)
         if self.loss == "cosine":
             return scaled_cosine_error(target, restored, self.gamma).mean()
-        return losses.info_nce(restored, target, self.temperature)
+        return losses.info_nce(restored, target, self.temperature, precision=step.precision)
 
 
 def _perceptron(width: int, out: int) -> nn.Sequential:

@@ -39,9 +39,9 @@ class TrainConfig:
         eval_every: epochs between two evaluations on validation; 0 for none: all `epochs` run, their number having been
             chosen before, for example on validation with another seed (with eval.refit, on train + validation at once).
         patience: evaluations without a better `select` before training stops.
-        precision: `float32`, or `bfloat16` to store node matrices between two propagations in half the space: faster,
-            with rounded states and gradients (docs/performance.md has the effect on quality). Weights, losses and
-            scoring stay float32.
+        precision: `float32`, or `bfloat16` to store node matrices between two propagations in half the space and to
+            multiply the vectors of softmax losses and InfoNCE in it: faster, with rounded states and gradients
+            (docs/performance.md has the effect on quality). Weights and scoring stay float32.
         select: metric of validation that chooses the epoch, without the `validation/` prefix.
         checkpoint_seconds: least time between two checkpoints on disk.
     """
