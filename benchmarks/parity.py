@@ -123,15 +123,6 @@ ROWS = [
     ),
     Row("XSimGCL", "yelp2018", ["model=xsimgcl", *SELFREC, "train.epochs=20"], 0.0723, 0.0604, "SELFRec"),
     Row(
-        "DirectAU",
-        "yelp2018",
-        ["model=directau", "model.objective.rank.term.weight=2.0", *SELFREC, "train.epochs=24"],
-        0.0695,
-        0.0583,
-        "SELFRec",
-    ),
-    Row("SGL-ED", "yelp2018", ["model=sgl-ed", *SELFREC, "train.epochs=20"], 0.0675, 0.0555, "SELFRec"),
-    Row(
         "LightGCN + softmax of cosines",
         "gowalla",
         ["model=lightgcn-sl", *TRAINED, "train.epochs=22"],
