@@ -14,7 +14,15 @@ from gnnrec import losses
 from gnnrec.encoders import NGCF, LightGCN
 from gnnrec.errors import ConfigError
 from gnnrec.objectives import Contrast, CrossLayer, check_encoder
-from gnnrec.views import EdgeDropout, FeatureMasking, LayerNoise, augment
+from gnnrec.views import (
+    Augmentation,
+    EdgeDropout,
+    FeatureMasking,
+    LayerNoise,
+    NodeDropout,
+    RandomWalk,
+    augment,
+)
 from tests.test_objectives import DIM, NUM_USERS, make_step
 
 
@@ -59,6 +67,14 @@ def test_views_are_kept_for_so_many_steps_and_for_an_epoch_at_most() -> None:
     assert len(set(epoch[:6])) == len(set(epoch[6:])) == 1
     assert epoch[0] != epoch[6]
     assert len(set(losses_of(Contrast([EdgeDropout(0.5)], [], refresh=0)))) == 1
+
+
+@pytest.mark.parametrize("augmentation", [EdgeDropout(0.5), NodeDropout(0.3), RandomWalk(0.5, num_layers=2)])
+def test_a_kept_view_is_the_one_drawn_without_its_dropped_edges(augmentation: Augmentation) -> None:
+    term, anew = Contrast([augmentation], refresh=0), Contrast([augmentation])
+    torch.testing.assert_close(term(make_step()), anew(make_step()))
+    for graph, layer_graphs in term._kept:
+        assert all(bool((one.weight > 0).all()) for one in layer_graphs or (graph,))
 
 
 def test_kept_views_follow_the_weights() -> None:
