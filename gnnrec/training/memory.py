@@ -58,19 +58,22 @@ def estimate_memory(
     weights: every trained number five times (itself, gradient, two moments, the best so far), frozen ones once.
     states: node matrices of [num_nodes, dim] alive at once. LightGCN keeps none for the backward pass, whatever its
     depth: x, two states, two gradients; every other encoder keeps about four per layer. A contrast makes two more
-    passes. edges: BYTES_PER_EDGE, and 16 for each view with edges of its own. batch: rows and their gradients.
+    passes. edges: BYTES_PER_EDGE, and 16 for each view with edges of its own, 20 more for the structure of one that is
+    kept. batch: rows and their gradients.
     """
     graph, encoder = model.graph, model.encoder
     trained = sum(p.numel() * p.element_size() for p in model.parameters())
     frozen = sum(b.numel() * b.element_size() for b in model.buffers())
     width = max(model.features.dim, getattr(encoder, "out_dim", 0))
     matrix = 4 * graph.num_nodes * width
-    num_views = 2 * sum(isinstance(term, Contrast) for term in _terms(objective))
+    contrasts = [term for term in _terms(objective) if isinstance(term, Contrast)]
+    num_views = 2 * len(contrasts)
     num_layers = int(getattr(encoder, "num_layers", 2))
     each = 0 if isinstance(encoder, LightGCN) else 4 * max(num_layers, 1)
     states = matrix * (5 + each + (1 + each) * num_views)
     batch = 4 * 4 * width * batch_size * (2 + num_negatives) * (1 + num_views)
-    edges = graph.num_edges * (BYTES_PER_EDGE + 16 * num_views)
+    per_edge = BYTES_PER_EDGE + sum(2 * (16 if term.refresh == 1 else 36) for term in contrasts)
+    edges = graph.num_edges * per_edge
     return Estimate(5 * trained + frozen, states, edges, batch)
 
 
