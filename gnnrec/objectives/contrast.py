@@ -15,6 +15,8 @@ from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.step import Step, check_one_width
 from gnnrec.views import Augmentation, View, augment
 
+_Graphs = tuple[BipartiteGraph, tuple[BipartiteGraph, ...] | None]
+
 
 @dataclass
 class Contrast:
@@ -47,7 +49,7 @@ class Contrast:
 
     def __post_init__(self) -> None:
         check_range("refresh", self.refresh, "Contrast", low=0)
-        self._kept: list[tuple[BipartiteGraph, tuple[BipartiteGraph, ...] | None]] = []
+        self._kept: list[_Graphs | None] = []  # None: the main view itself
         self._age = 0
         check_range("temperature", self.temperature, "Contrast", low=0, low_open=True)
         check_range("degree_power", self.degree_power, "Contrast")
@@ -81,12 +83,12 @@ class Contrast:
                     "'refresh' must be 1 in 'Contrast' where augmentations change features or layers, not the graph "
                     f"alone (got {self.refresh})"
                 )
-            self._kept = [_compact(view) for view in views]
+            self._kept = [None if view is main else _compact(view) for view in views]
             self._age = 0
         self._age += 1
         return [
-            main if graph is main.graph else replace(main, graph=graph, layer_graphs=layer_graphs)
-            for graph, layer_graphs in self._kept
+            main if graphs is None else replace(main, graph=graphs[0], layer_graphs=graphs[1])
+            for graphs in self._kept
         ]
 
 
@@ -145,7 +147,7 @@ class CrossLayer:
         return users + self.item_weight * items
 
 
-def _compact(view: View) -> tuple[BipartiteGraph, tuple[BipartiteGraph, ...] | None]:
+def _compact(view: View) -> _Graphs:
     """Return the graphs of a view without the edges that it drops, which every product would read."""
     if view.layer_graphs is None:
         return view.graph.compact(), None

@@ -1,4 +1,4 @@
-"""The linear stand-in for adaptation learns what the pairs say, and nothing of it when its share is 0."""
+"""The linear stand-in for adaptation learns what the pairs say."""
 
 from __future__ import annotations
 

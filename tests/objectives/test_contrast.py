@@ -73,8 +73,15 @@ def test_views_are_kept_for_so_many_steps_and_for_an_epoch_at_most() -> None:
 def test_a_kept_view_is_the_one_drawn_without_its_dropped_edges(augmentation: Augmentation) -> None:
     term, anew = Contrast([augmentation], refresh=0), Contrast([augmentation])
     torch.testing.assert_close(term(make_step()), anew(make_step()))
-    for graph, layer_graphs in term._kept:
-        assert all(bool((one.weight > 0).all()) for one in layer_graphs or (graph,))
+    for view in term._views(make_step()):
+        assert all(bool((graph.weight > 0).all()) for graph in view.layer_graphs or (view.graph,))
+
+
+def test_a_view_that_nothing_augments_is_the_main_view_kept_or_not() -> None:
+    for refresh in (0, 1):
+        term = Contrast([EdgeDropout(0.5)], [], refresh=refresh)
+        for step in (make_step(), make_step(seed=1)):
+            assert term._views(step)[1] is step.view
 
 
 def test_kept_views_follow_the_weights() -> None:
