@@ -237,7 +237,7 @@ def result_row(row: Row, metrics: Sequence[dict[str, float]]) -> dict[str, Any]:
             f"published {name}": published,
             name: round(mean, 4),
             f"{name} deviation": round(statistics.stdev(values), 5) if len(values) > 1 else None,
-            f"{name} difference": None if published is None else round(mean - published, 4),
+            f"{name} difference": None if published is None else round(mean - published, 4) + 0.0,  # no -0.0
         }
     return line | {"source": row.source, "command": command(row)}
 
