@@ -174,7 +174,11 @@ def test_folds_cover_everything_once(dataset: Dataset, seed: int, folds: int) ->
 @settings(max_examples=20, deadline=None)
 @given(dataset=datasets(), seed=st.integers(0, 1000))
 def test_few_shot_items_keep_k_rows_and_nest(dataset: Dataset, seed: int) -> None:
-    splits = [make_split(dataset, "few_shot_item", seed, k=k, tail=0.5) for k in (0, 1, 2, 100)]
+    try:
+        splits = [make_split(dataset, "few_shot_item", seed, k=k, tail=0.5) for k in (0, 1, 2, 100)]
+    except DataError as error:  # few pairs of few items: with k = 0 a part may be left empty
+        assume("leaves no" not in str(error))
+        raise
     plain = make_split(dataset, "random", seed)
     np.testing.assert_array_equal(splits[-1].train.pair_keys(), plain.train.pair_keys())
     for k, split in zip((0, 1, 2, 100), splits):
