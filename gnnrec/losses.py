@@ -1,8 +1,8 @@
 """Losses: pure functions on tensors. Each states its reduction and how a paper's constants convert.
 
 Where a loss takes `weight` [batch], each train pair's part of the mean, its negatives included, is multiplied by it;
-the mean still divides by the number of pairs. Where one takes `precision`, bfloat16 halves the time of its products of
-vectors (see products.cross_entropy).
+the mean still divides by the number of pairs. Where one takes `precision`, bfloat16 rounds the vectors that are
+multiplied (see products.cross_entropy).
 """
 
 from __future__ import annotations
