@@ -2,7 +2,7 @@
 
 Propagation is the hot path of every encoder, so there is one implementation. The adjacency is block
 off-diagonal, A = [[0, R], [R^T, 0]], hence A x is computed as the two halves R x_item and R^T x_user, each a
-weighted sum over bags of rows (gnnrec/bags.py).
+weighted sum over bags of rows (gnnrec/bags.py). The edges themselves, in both orders, are in gnnrec/edges.py.
 """
 
 from __future__ import annotations
@@ -15,90 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gnnrec.bags import Bags, offsets, segment_softmax, segment_sum
+from gnnrec.bags import segment_softmax, segment_sum
 from gnnrec.data.interactions import Interactions
+from gnnrec.edges import NORMS, EdgeStructure, Halves, Operator
 from gnnrec.errors import ConfigError, check_choice
 
-NORMS = ("symmetric", "mean", "sum")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-Halves = tuple[Tensor, Tensor]  # user rows and item rows of a node matrix
-
-
-@dataclass(frozen=True)
-class _Structure:
-    """Edges sorted by user and by item; `to_item_order[e]` is the user-order place of the e-th edge by item."""
-
-    num_users: int
-    num_items: int
-    user: Tensor  # [num_edges] user of each edge, user order
-    item: Tensor  # [num_edges] item of each edge, user order
-    user_offset: Tensor  # [num_users + 1]
-    item_offset: Tensor  # [num_items + 1]
-    user_by_item: Tensor  # [num_edges] user of each edge, item order
-    item_by_item: Tensor  # [num_edges] item of each edge, item order
-    to_item_order: Tensor  # [num_edges]
-
-    @cached_property
-    def into_users(self) -> Bags:
-        return Bags(self.item, self.user_offset, self.num_items)
-
-    @cached_property
-    def into_items(self) -> Bags:
-        return Bags(self.user_by_item, self.item_offset, self.num_users)
-
-    @staticmethod
-    def build(user: Tensor, item: Tensor, num_users: int, num_items: int) -> tuple[_Structure, Tensor]:
-        order = torch.argsort(user.long() * num_items + item.long())
-        index_dtype = torch.int32 if max(len(user), num_users, num_items) < 2**31 - 1 else torch.int64
-        user, item = user[order].to(index_dtype), item[order].to(index_dtype)
-        to_item_order = torch.argsort(item, stable=True)
-        structure = _Structure(
-            num_users=num_users,
-            num_items=num_items,
-            user=user,
-            item=item,
-            user_offset=offsets(user, num_users),
-            item_offset=offsets(item, num_items),
-            user_by_item=user[to_item_order],
-            item_by_item=item[to_item_order],
-            to_item_order=to_item_order.to(index_dtype),
-        )
-        return structure, order
-
-    def keep(self, edges: Tensor) -> _Structure:
-        """Return the structure of some edges, bool [num_edges] in user order."""
-        by_item = edges[self.to_item_order]
-        place = edges.cumsum(0, dtype=self.to_item_order.dtype) - 1
-        user, item_by_item = self.user[edges], self.item_by_item[by_item]
-        return replace(
-            self,
-            user=user,
-            item=self.item[edges],
-            user_offset=offsets(user, self.num_users),
-            item_offset=offsets(item_by_item, self.num_items),
-            user_by_item=self.user_by_item[by_item],
-            item_by_item=item_by_item,
-            to_item_order=place[self.to_item_order[by_item]],
-        )
-
-    def to(self, device: torch.device | str) -> _Structure:
-        return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
-
-
-@dataclass(frozen=True)
-class _Operator:
-    """Edge values of one linear map and of its transpose, each for both halves."""
-
-    user_half: Tensor  # [num_edges], user order: out_user = sum over its items
-    item_half: Tensor  # [num_edges], item order: out_item = sum over its users
-    user_half_t: Tensor
-    item_half_t: Tensor
-
-    def halves(self, transposed: bool) -> Halves:
-        return (self.user_half_t, self.item_half_t) if transposed else (self.user_half, self.item_half)
-
-    def to(self, dtype: torch.dtype) -> _Operator:
-        return _Operator(*(half.to(dtype) for half in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -109,10 +31,10 @@ class BipartiteGraph:
     item); an edge of weight 0 counts as absent everywhere, degrees included.
     """
 
-    structure: _Structure
+    structure: EdgeStructure
     weight: Tensor  # [num_edges] float32, user order
     precision: str = "float32"  # in which node matrices are stored between products
-    _operators: dict[tuple[str, torch.dtype], _Operator] = field(
+    _operators: dict[tuple[str, torch.dtype], Operator] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -145,7 +67,7 @@ class BipartiteGraph:
         if weight is not None and not bool((weight >= 0).all()):
             wrong = float(weight[~(weight >= 0)][0])
             raise ConfigError(f"'weight' must not be negative or NaN (got {wrong:g})")
-        structure, order = _Structure.build(user, item, num_users, num_items)
+        structure, order = EdgeStructure.build(user, item, num_users, num_items)
         repeated = (structure.user[1:] == structure.user[:-1]) & (structure.item[1:] == structure.item[:-1])
         if bool(repeated.any()):
             e = int(repeated.nonzero()[0])
@@ -350,34 +272,16 @@ class BipartiteGraph:
         graph.add_weighted_edges_from((("user", u), ("item", i), w) for u, i, w in rows if w)
         return graph
 
-    def operator(self, norm: str, dtype: torch.dtype = torch.float32) -> _Operator:
+    def operator(self, norm: str, dtype: torch.dtype = torch.float32) -> Operator:
         """Return (and keep) the edge values of one normalisation."""
         if (norm, dtype) not in self._operators:
             exact = dtype == torch.float32
-            made = self._make_operator(norm) if exact else self.operator(norm).to(dtype)
-            self._operators[norm, dtype] = made
+            self._operators[norm, dtype] = (
+                Operator.make(self.structure, self.weight, self.split(self.degree), norm)
+                if exact
+                else self.operator(norm).to(dtype)
+            )
         return self._operators[norm, dtype]
-
-    def _make_operator(self, norm: str) -> _Operator:
-        s = self.structure
-        by_item = self.weight.index_select(0, s.to_item_order)
-        if norm == "sum":
-            return _Operator(self.weight, by_item, self.weight, by_item)
-        power = 0.5 if norm == "symmetric" else 1.0
-        scale = torch.where(self.degree > 0, self.degree.clamp(min=1e-30) ** -power, 0.0)
-        user, item = self.split(scale)
-        at_user, at_item = user.index_select(0, s.user), item.index_select(0, s.item)
-        if norm == "symmetric":
-            values = at_user.mul_(self.weight).mul_(at_item)
-            item_values = values.index_select(0, s.to_item_order)
-            return _Operator(values, item_values, values, item_values)
-        # Rows are divided by their own degree, so the transpose divides by the degree of the other end.
-        return _Operator(
-            user_half=self.weight * at_user,
-            item_half=by_item * item.index_select(0, s.item_by_item),
-            user_half_t=self.weight * at_item,
-            item_half_t=by_item * user.index_select(0, s.user_by_item),
-        )
 
 
 class _Polynomial(torch.autograd.Function):

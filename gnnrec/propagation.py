@@ -14,7 +14,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gnnrec.graph import BipartiteGraph, Halves
+from gnnrec.edges import Halves
+from gnnrec.graph import BipartiteGraph
 
 # With more than this share of all edges at the wanted rows, all rows are computed: picking edges has its cost, too.
 FEW = 0.4

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gnnrec.data.interactions import Interactions
+from gnnrec.edges import NORMS
 from gnnrec.errors import ConfigError
-from gnnrec.graph import NORMS, BipartiteGraph
+from gnnrec.graph import BipartiteGraph
 
 NUM_USERS, NUM_ITEMS, DIM = 7, 9, 4  # users 5 and 6 and items 7 and 8 have no edge
 

@@ -15,6 +15,7 @@ DIRECTION = (
     ("allocator", "errors", "files"),
     ("data",),
     ("bags", "products", "svd", "text"),
+    ("edges",),
     ("graph",),
     ("propagation",),
     ("features", "views", "encoders", "losses"),

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnrec.edges import EdgeStructure
 from gnnrec.encoders.lightgcn import LightGCN
 from gnnrec.encoders.states import States
 from gnnrec.errors import ConfigError, check_range
-from gnnrec.graph import _Structure
 from gnnrec.views import View, item_text, nearest_texts
 
 
@@ -67,7 +67,7 @@ class TextGraph(nn.Module):
 
 
 @lru_cache(maxsize=2)
-def _neighbours(structure: _Structure, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _neighbours(structure: EdgeStructure, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
     seen = torch.zeros(structure.num_items, dtype=torch.bool, device=vectors.device)
     seen[structure.item.long()] = True
     near, cosine = nearest_texts(vectors, seen, k)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gnnrec.graph import BipartiteGraph, _Structure
+from gnnrec.edges import EdgeStructure
+from gnnrec.graph import BipartiteGraph
 
 BLOCK = 4_000_000  # visits counted at once
 
@@ -44,7 +45,7 @@ class WalkNeighbours:
 
 @lru_cache(maxsize=2)
 def walk_neighbours(
-    structure: _Structure, num_neighbours: int, num_walks: int, walk_length: int, seed: int
+    structure: EdgeStructure, num_neighbours: int, num_walks: int, walk_length: int, seed: int
 ) -> WalkNeighbours:
     """Count the visits of `num_walks` walks of `walk_length` steps from each node; keep the most visited, normalised.
 
@@ -95,7 +96,9 @@ def _most_visited(
     return row[kept], place[kept], visited[kept], count[kept]
 
 
-def _direct_edge(node: np.ndarray, structure: _Structure, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+def _direct_edge(
+    node: np.ndarray, structure: EdgeStructure, user: np.ndarray, item: np.ndarray
+) -> np.ndarray:
     """Return the place in user order of the edge between each node and each of its neighbours, -1 without one."""
     own = np.arange(len(node))[:, None]
     low, high = np.minimum(own, node), np.maximum(own, node) - structure.num_users

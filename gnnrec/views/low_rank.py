@@ -12,8 +12,9 @@ import torch
 from scipy.sparse.linalg import svds
 from torch import Tensor
 
+from gnnrec.edges import NORMS, EdgeStructure
 from gnnrec.errors import ConfigError, check_choice, check_range
-from gnnrec.graph import NORMS, BipartiteGraph, _Structure
+from gnnrec.graph import BipartiteGraph
 from gnnrec.views.view import View
 
 
@@ -94,7 +95,7 @@ class LowRankGraph:
 
 
 @lru_cache(maxsize=2)
-def _truncated_svd(structure: _Structure, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+def _truncated_svd(structure: EdgeStructure, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return U [num_users, rank], S [rank], V [num_items, rank] of Du^-1/2 R Di^-1/2, R unweighted."""
     user, item = structure.user.cpu().numpy(), structure.item.cpu().numpy()
     shape = (structure.num_users, structure.num_items)

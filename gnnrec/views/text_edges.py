@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from gnnrec.edges import EdgeStructure
 from gnnrec.errors import ConfigError, check_range
-from gnnrec.graph import BipartiteGraph, _Structure
+from gnnrec.graph import BipartiteGraph
 from gnnrec.views.view import View, draw
 
 BLOCK = 2**25  # entries of the similarity matrix at once
@@ -85,7 +86,7 @@ def nearest_texts(vectors: Tensor, seen: Tensor, k: int) -> tuple[Tensor, Tensor
 
 
 @lru_cache(maxsize=2)
-def _with_text_edges(structure: _Structure, vectors: Tensor, k: int) -> tuple[BipartiteGraph, Tensor]:
+def _with_text_edges(structure: EdgeStructure, vectors: Tensor, k: int) -> tuple[BipartiteGraph, Tensor]:
     """Return the graph of old and new edges, old ones of weight 0, and where the old ones lie in it."""
     num_users, num_items = structure.num_users, structure.num_items
     user, item = structure.user.cpu().numpy(), structure.item.cpu().numpy()
