@@ -151,23 +151,16 @@ ROWS = [
         "LightGCN + BSL, the best published (BSL logs, selected on test)",
         "honest",
     ),
-    # how many epochs: chosen on validation
+    # epochs, the weight of the contrast and that of the fusion: chosen on validation
     Row(
         "ours, contrast",
         "yelp2018",
-        [
-            "model=ours-contrast",
-            "init.std=0.01",
-            "train.precision=bfloat16",
-            "train.epochs=16",
-            "train.eval_every=2",
-            "train.patience=1",
-            "eval.refit=true",
-        ],
+        ["model=ours-contrast", "init.std=0.01", "train.epochs=5", "train.eval_every=0", "eval.refit=true"],
         0.0744,
         0.0617,
         "LightGCN + BSL, the best published (BSL logs, selected on test)",
         "honest",
+        (0, 1, 2),
     ),
 ]
 
