@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,11 @@ def parse_arguments(
         else:
             result.overrides.append(word)
     return result
+
+
+def command_line(script: str, words: Sequence[str]) -> str:
+    """Return the command that calls experiments/`script` with these words, quoted so that a shell can take it."""
+    return f"python experiments/{script} {shlex.join(words)}"
 
 
 def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:

@@ -70,7 +70,12 @@ class Search:
                 told = (
                     f"[{number}/{len(self.trials)}] {self.metric} {_value(self.done[key], self.metric):.4f}"
                 )
-                print(f"{told} ({time.perf_counter() - start:.0f} s) {' '.join(trial)}", flush=True)
+                print(f"{told} ({time.perf_counter() - start:.0f} s) {self.settings(trial)}", flush=True)
+
+    def settings(self, trial: Sequence[str]) -> str:
+        """Return the overrides of a trial that differ among the trials; all of them where there is one trial."""
+        common = set.intersection(*(set(other) for other in self.trials)) if len(self.trials) > 1 else set()
+        return " ".join(word for word in trial if word not in common)
 
     def ranked(self) -> list[Trial]:
         """Return all trials, which were made, from best to worst; the first drawn comes first among equals."""

@@ -14,7 +14,7 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
 
 import pandas as pd
 
-from experiments.cli import Arguments, parse_arguments, run_main
+from experiments.cli import Arguments, command_line, parse_arguments, run_main
 from experiments.search import Search
 from experiments.spec import TABLES, Cell, Job, Place, TableSpec, read_spec, table_cells, table_jobs
 from gnnrec.errors import ConfigError, DataError, GnnrecError
@@ -284,10 +284,8 @@ def _plan(
     for cell in cells:
         search = searches.get(cell)
         if search is not None and search.missing:
-            words = " ".join([*cell.overrides, *cell.tune, *extra])
-            lines.append(
-                f"to tune   {cell}\n          python experiments/tune.py {words} --trials {len(search.trials)}"
-            )
+            words = [*cell.overrides, *cell.tune, *extra, "--trials", str(len(search.trials))]
+            lines.append(f"to tune   {cell}\n          {command_line('tune.py', words)}")
             to_try, to_run = to_try + search.missing, to_run + len(seeds)
             continue
         for job in table_jobs([_tuned(cell, search)], seeds, extra):
@@ -295,7 +293,7 @@ def _plan(
             finished, to_run = finished + done, to_run + (not done)
             lines.append(
                 f"{'finished' if done else 'to run':8}  {job.place}\n"
-                f"          python experiments/run.py {' '.join(job.overrides)}"
+                f"          {command_line('run.py', job.overrides)}"
             )
     tried = f", {to_try} settings to try" if to_try else ""
     return "\n".join([*lines, f"{finished} finished, {to_run} to run{tried}"])

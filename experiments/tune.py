@@ -9,7 +9,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from experiments.cli import Arguments, format_table, parse_arguments, run_main
+from experiments.cli import Arguments, command_line, format_table, parse_arguments, run_main
 from experiments.search import Search
 from gnnrec.errors import ConfigError
 
@@ -44,9 +44,9 @@ def main(argv: Sequence[str]) -> None:
     )
     search.run()
     best = search.ranked()
-    rows = [[" ".join(trial.overrides), trial.value] for trial in best[:10]]
+    rows = [[search.settings(trial.overrides), trial.value] for trial in best[:10]]
     print(format_table(["settings", search.metric], rows))
-    print(f"{search.path}\nbest: python experiments/run.py {' '.join(best[0].overrides)}")
+    print(f"{search.path}\nbest: {command_line('run.py', best[0].overrides)}")
 
 
 def _whole(arguments: Arguments, name: str, default: int) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,25 @@ def test_a_search_is_resumed_and_names_the_best(
     seen.append(0)
     assert run_main(tune.main, words) == 0
     assert seen == [0.01, 0.02, 0, 0.03, 0.04]
-    assert "train.lr=0.02" in capsys.readouterr().out.rpartition("best: ")[2]
+    told, _, best = capsys.readouterr().out.rpartition("best: ")
+    assert "train.lr=0.02" in best
+    assert "train.lr=0.03" in told
+    assert "model=lightgcn" not in told  # what all settings share is told once, by the best
+
+
+def test_the_best_setting_is_a_command_that_a_shell_takes(
+    small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(search, "validate", lambda _: {"validation/ndcg@20": 1.0})
+    words = [
+        *small,
+        "model=lightgcn-softmax",
+        "model.encoder.layer_weights=[0.5, 0.25, 0.25]",
+        "train.lr=0.01",
+    ]
+    assert run_main(tune.main, words) == 0
+    best = capsys.readouterr().out.rpartition("best: ")[2]
+    assert shlex.split(best) == ["python", "experiments/run.py", *words]
 
 
 def test_a_search_sees_no_test_and_writes_no_run(small: list[str], tmp_path: Path) -> None:
