@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # One thread for each process of pytest-xdist; before torch is imported, here and in children.
@@ -12,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 
 from gnnrec.data.dataset import Dataset
+from gnnrec.data.native import write_native
 from gnnrec.data.planted import planted_dataset
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -29,3 +31,12 @@ def shared_data() -> Path:
 def planted() -> Dataset:
     """A small planted data set: 120 users, 90 items, 3 blocks."""
     return planted_dataset(seed=0)
+
+
+@pytest.fixture(scope="module")
+def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Planted data in native form, 80 users, 60 items, 3 blocks; text vectors are cached beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GNNREC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        dataset = planted_dataset(num_users=80, num_items=60, seed=0)
+        yield write_native(dataset, tmp_path_factory.mktemp("data") / "planted")

@@ -7,7 +7,6 @@ minutes of a core), `-k whole` all of them (some 1900).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ import pytest
 
 from gnnrec import encoders, objectives, views
 from gnnrec.config import RunConfig
-from gnnrec.data.native import write_native
-from gnnrec.data.planted import planted_dataset
 from gnnrec.errors import ConfigError
 from gnnrec.run import validate
 
@@ -98,17 +95,9 @@ PAIRS = [
 COSINE = ("in-batch softmax", "cosine contrastive", "bilateral softmax", "DirectAU", "PopDCL")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GNNREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        dataset = planted_dataset(num_users=80, num_items=60, seed=0)
-        yield write_native(dataset, tmp_path_factory.mktemp("data") / "planted")
-
-
-def measure(folder: Path, model: Spec) -> float:
+def measure(planted_folder: Path, model: Spec) -> float:
     values = {
-        "dataset": {"name": str(folder)},
+        "dataset": {"name": str(planted_folder)},
         "text": {"model": "hash"},
         "init": {"dim": 16},
         "model": model,
@@ -140,39 +129,41 @@ def refused(encoder: str, augmentation: str, loss: str) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def popularity(folder: Path) -> float:
-    return measure(folder, {"baseline": {"_target_": "gnnrec.baselines.Popularity"}})
+def popularity(planted_folder: Path) -> float:
+    return measure(planted_folder, {"baseline": {"_target_": "gnnrec.baselines.Popularity"}})
 
 
-def check(folder: Path, popularity: float, cell: tuple[str, str, str]) -> None:
+def check(planted_folder: Path, popularity: float, cell: tuple[str, str, str]) -> None:
     told = refused(*cell)
     if told is None:
-        assert measure(folder, compose(*cell)) > popularity + 0.05
+        assert measure(planted_folder, compose(*cell)) > popularity + 0.05
         return
     with pytest.raises(ConfigError, match=told):
-        measure(folder, compose(*cell))
+        measure(planted_folder, compose(*cell))
 
 
 @pytest.mark.parametrize("cell", DIAGONAL, ids=" - ".join)
 def test_a_diagonal_of_the_grid_beats_popularity(
-    folder: Path, popularity: float, cell: tuple[str, str, str]
+    planted_folder: Path, popularity: float, cell: tuple[str, str, str]
 ) -> None:
     assert popularity < 0.25
-    check(folder, popularity, cell)
+    check(planted_folder, popularity, cell)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", PAIRS, ids=" - ".join)
 def test_pairs_of_the_grid_beat_popularity(
-    folder: Path, popularity: float, cell: tuple[str, str, str]
+    planted_folder: Path, popularity: float, cell: tuple[str, str, str]
 ) -> None:
-    check(folder, popularity, cell)
+    check(planted_folder, popularity, cell)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS, ids=" - ".join)
-def test_the_whole_grid_beats_popularity(folder: Path, popularity: float, cell: tuple[str, str, str]) -> None:
-    check(folder, popularity, cell)
+def test_the_whole_grid_beats_popularity(
+    planted_folder: Path, popularity: float, cell: tuple[str, str, str]
+) -> None:
+    check(planted_folder, popularity, cell)
 
 
 def test_every_pair_is_there() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ import pytest
 
 from gnnrec import encoders
 from gnnrec.config import RunConfig
-from gnnrec.data.native import write_native
-from gnnrec.data.planted import planted_dataset
 from gnnrec.features import MODES
 from gnnrec.run import validate
 
@@ -28,17 +25,12 @@ CHANCE = 5 / 18  # recall@5 among cold items: 30% of 60 items are cold, and all 
 COLD_ONLY, WARM_ONLY = "validation/cold_only/recall@5", "validation/warm_only/recall@5"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Planted data in native form, 80 users, 60 items, 3 blocks; text vectors are cached beside it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GNNREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        dataset = planted_dataset(num_users=80, num_items=60, seed=0)
-        yield write_native(dataset, tmp_path_factory.mktemp("data") / "planted")
-
-
 def measure(
-    folder: Path, encoder: str | None, ssl: bool = False, split: dict[str, Any] | None = None, **init: Any
+    planted_folder: Path,
+    encoder: str | None,
+    ssl: bool = False,
+    split: dict[str, Any] | None = None,
+    **init: Any,
 ) -> dict[str, float]:
     """Train an encoder (None: count popularity) and return its validation metrics."""
     model: dict[str, Any] = {"name": "popularity", "baseline": {"_target_": "gnnrec.baselines.Popularity"}}
@@ -47,7 +39,7 @@ def measure(
         model = {"encoder": {"_target_": f"gnnrec.encoders.{encoder}"}, "objective": objective}
         model["needs_text"] = encoder == "TextGraph"
     values = {
-        "dataset": {"name": str(folder)},
+        "dataset": {"name": str(planted_folder)},
         "split": split or {},
         "text": {"model": "hash"},
         "init": {"dim": 16, **init},
@@ -59,34 +51,40 @@ def measure(
 
 
 @pytest.fixture(scope="module")
-def popularity(folder: Path) -> float:
-    return measure(folder, None)["validation/ndcg@10"]
+def popularity(planted_folder: Path) -> float:
+    return measure(planted_folder, None)["validation/ndcg@10"]
 
 
 @pytest.mark.parametrize(("encoder", "mode", "ssl"), product(ENCODERS, MODES, (False, True)))
 def test_every_encoder_init_and_objective_beats_popularity(
-    folder: Path, popularity: float, encoder: str, mode: str, ssl: bool
+    planted_folder: Path, popularity: float, encoder: str, mode: str, ssl: bool
 ) -> None:
     assert popularity < 0.2
     users = "spectral" if mode == "spectral" else "id"
-    assert measure(folder, encoder, ssl, mode=mode, users=users)["validation/ndcg@10"] > popularity + 0.2
+    assert (
+        measure(planted_folder, encoder, ssl, mode=mode, users=users)["validation/ndcg@10"] > popularity + 0.2
+    )
 
 
 @pytest.fixture(scope="module")
-def id_only(folder: Path) -> dict[str, float]:
+def id_only(planted_folder: Path) -> dict[str, float]:
     """The metrics of a model that knows ids only, on a split with cold items."""
-    return measure(folder, "LightGCN", split=COLD)
+    return measure(planted_folder, "LightGCN", split=COLD)
 
 
 @pytest.mark.parametrize(("encoder", "mode"), product(ENCODERS, ("text", "id_text")))
-def test_text_finds_cold_items(folder: Path, id_only: dict[str, float], encoder: str, mode: str) -> None:
-    found = measure(folder, encoder, split=COLD, mode=mode)[COLD_ONLY]
+def test_text_finds_cold_items(
+    planted_folder: Path, id_only: dict[str, float], encoder: str, mode: str
+) -> None:
+    found = measure(planted_folder, encoder, split=COLD, mode=mode)[COLD_ONLY]
     assert id_only[COLD_ONLY] < CHANCE + 0.15
     assert found > CHANCE + 0.3
     assert found > id_only[COLD_ONLY] + 0.25
 
 
-def test_neighbours_in_text_find_cold_items_for_an_id_model(folder: Path, id_only: dict[str, float]) -> None:
-    found = measure(folder, "LightGCN", split=COLD, neighbours=5)
+def test_neighbours_in_text_find_cold_items_for_an_id_model(
+    planted_folder: Path, id_only: dict[str, float]
+) -> None:
+    found = measure(planted_folder, "LightGCN", split=COLD, neighbours=5)
     assert found[COLD_ONLY] > id_only[COLD_ONLY] + 0.25
     assert found[WARM_ONLY] == id_only[WARM_ONLY]

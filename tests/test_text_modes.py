@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import Any
 import pytest
 
 from gnnrec.config import RunConfig
-from gnnrec.data.native import write_native
-from gnnrec.data.planted import planted_dataset
 from gnnrec.run import validate
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -37,21 +34,13 @@ CHANCE = 5 / 18  # recall@5 among cold items: 30% of 60 items are cold, and all 
 COLD_ONLY, WARM_ONLY = "validation/cold_only/recall@5", "validation/warm_only/recall@5"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GNNREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        dataset = planted_dataset(num_users=80, num_items=60, seed=0)
-        yield write_native(dataset, tmp_path_factory.mktemp("data") / "planted")
-
-
 @lru_cache(maxsize=64)
 def measure(
-    folder: Path, encoder: str, way: str, control: str = "none", ssl: bool = True
+    planted_folder: Path, encoder: str, way: str, control: str = "none", ssl: bool = True
 ) -> dict[str, float]:
     objective = {"rank": RANK, "ssl": SSL} if ssl else {"rank": RANK}
     values = {
-        "dataset": {"name": str(folder)},
+        "dataset": {"name": str(planted_folder)},
         "split": {"name": "cold_item", "params": {"cold": 0.3}},
         "text": {"model": "hash", "control": control},
         "init": {"dim": 16, **WAYS[way]},
@@ -63,17 +52,17 @@ def measure(
 
 
 @pytest.mark.parametrize(("encoder", "way"), product(ENCODERS, WAYS))
-def test_seen_and_unseen_items_are_found(folder: Path, encoder: str, way: str) -> None:
-    found = measure(folder, encoder, way)
+def test_seen_and_unseen_items_are_found(planted_folder: Path, encoder: str, way: str) -> None:
+    found = measure(planted_folder, encoder, way)
     assert found[COLD_ONLY] > CHANCE + 0.3
     assert found[WARM_ONLY] > 0.25  # 42 seen items: chance is 5/42
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_words_alone_do_as_well_where_the_words_are_the_answer(folder: Path, way: str) -> None:
-    assert measure(folder, "LightGCN", way, "bag_of_words")[COLD_ONLY] > CHANCE + 0.3
+def test_words_alone_do_as_well_where_the_words_are_the_answer(planted_folder: Path, way: str) -> None:
+    assert measure(planted_folder, "LightGCN", way, "bag_of_words")[COLD_ONLY] > CHANCE + 0.3
 
 
 @pytest.mark.parametrize(("way", "control"), product(WAYS, ("shuffled", "gaussian")))
-def test_without_meaning_unseen_items_are_not_found(folder: Path, way: str, control: str) -> None:
-    assert measure(folder, "LightGCN", way, control)[COLD_ONLY] < CHANCE + 0.2
+def test_without_meaning_unseen_items_are_not_found(planted_folder: Path, way: str, control: str) -> None:
+    assert measure(planted_folder, "LightGCN", way, control)[COLD_ONLY] < CHANCE + 0.2

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from gnnrec.config import RunConfig
 from gnnrec.data.interactions import Interactions
-from gnnrec.data.native import write_native
-from gnnrec.data.planted import planted_dataset
 from gnnrec.encoders import LightGCN
 from gnnrec.errors import ConfigError
 from gnnrec.features import InitConfig, make_features
@@ -230,14 +228,6 @@ def test_a_wrong_option_is_told(term: type, options: dict, told: str) -> None:
         term(**options)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GNNREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        dataset = planted_dataset(num_users=80, num_items=60, seed=0)
-        yield write_native(dataset, tmp_path_factory.mktemp("data") / "planted")
-
-
 TERMS = {
     "con": {"_target_": "gnnrec.objectives.TextContrast"},
     "gen": {"_target_": "gnnrec.objectives.TextReconstruction", "p": 0.3},
@@ -245,12 +235,12 @@ TERMS = {
 }
 
 
-def config(folder: Path, encoder: str = "LightGCN", mode: str = "id", **changes: Any) -> RunConfig:
+def config(planted_folder: Path, encoder: str = "LightGCN", mode: str = "id", **changes: Any) -> RunConfig:
     objective = {"rank": {"term": {"_target_": "gnnrec.objectives.Softmax", "negatives": "all"}}}
     objective |= {name: {"weight": 0.05, "term": term} for name, term in TERMS.items()}  # type: ignore[arg-type]
     return RunConfig.from_dict(
         {
-            "dataset": {"name": str(folder)},
+            "dataset": {"name": str(planted_folder)},
             "text": {"model": "hash"},
             "init": {"dim": 16, "mode": mode},
             "model": {"encoder": {"_target_": f"gnnrec.encoders.{encoder}"}, "objective": objective},
@@ -264,13 +254,13 @@ def config(folder: Path, encoder: str = "LightGCN", mode: str = "id", **changes:
 @pytest.mark.parametrize(
     ("encoder", "mode"), [("LightGCN", "id"), ("NGCF", "id_text"), ("GraphSAGE", "text")]
 )
-def test_both_terms_train_with_any_encoder_and_mode(folder: Path, encoder: str, mode: str) -> None:
-    assert validate(config(folder, encoder, mode))["validation/ndcg@10"] > 0.4
+def test_both_terms_train_with_any_encoder_and_mode(planted_folder: Path, encoder: str, mode: str) -> None:
+    assert validate(config(planted_folder, encoder, mode))["validation/ndcg@10"] > 0.4
 
 
-def test_a_term_asks_for_texts_by_itself(folder: Path) -> None:
-    assert config(folder).needs_text() == (True, False)
-    values = config(folder).to_dict()
+def test_a_term_asks_for_texts_by_itself(planted_folder: Path) -> None:
+    assert config(planted_folder).needs_text() == (True, False)
+    values = config(planted_folder).to_dict()
     values["model"]["objective"]["con"]["term"]["users"] = "text"
     changed = RunConfig.from_dict(values)
     assert changed.needs_text() == (True, True)
@@ -279,10 +269,10 @@ def test_a_term_asks_for_texts_by_itself(folder: Path) -> None:
         assert other.key("x") != changed.key("x")
 
 
-def test_the_trained_parts_belong_to_the_model_and_are_trained(folder: Path) -> None:
+def test_the_trained_parts_belong_to_the_model_and_are_trained(planted_folder: Path) -> None:
     train = Interactions(np.arange(12) % 6, np.arange(12) // 3, 6, 4)
     vectors = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
-    settings = config(folder)
+    settings = config(planted_folder)
 
     def build() -> tuple[Recommender, Objective]:
         recommender = make_recommender(settings, train, vectors)
@@ -307,10 +297,10 @@ def rising(values: Iterator[int], model: Recommender) -> dict[str, float]:
     return {"validation/ndcg@20": float(next(values))}
 
 
-def test_a_resumed_training_ends_in_the_same_bits(folder: Path, tmp_path: Path) -> None:
+def test_a_resumed_training_ends_in_the_same_bits(planted_folder: Path, tmp_path: Path) -> None:
     train = Interactions(np.arange(12) % 6, np.arange(12) // 3, 6, 4)
     vectors = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
-    settings = config(folder)
+    settings = config(planted_folder)
     states: list[dict[str, Tensor]] = []
     for stops, path in (((4,), tmp_path / "whole"), ((2, 4), tmp_path / "resumed")):
         for epochs in stops:

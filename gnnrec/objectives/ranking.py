@@ -21,9 +21,7 @@ class BPR:
     reads: ClassVar[frozenset[str]] = frozenset({"negative", "weight"})
 
     def __call__(self, step: Step) -> Tensor:
-        positive = (step.user_emb * step.positive_emb).sum(-1)
-        negative = torch.einsum("bd,bnd->bn", step.user_emb, step.negative_emb)
-        return losses.bpr(positive, negative, step.weight)
+        return losses.bpr(*_scores(step), step.weight)
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,7 @@ class BCE:
     reads: ClassVar[frozenset[str]] = frozenset({"negative", "weight"})
 
     def __call__(self, step: Step) -> Tensor:
-        positive = (step.user_emb * step.positive_emb).sum(-1)
-        negative = torch.einsum("bd,bnd->bn", step.user_emb, step.negative_emb)
-        return losses.bce(positive, negative, step.weight)
+        return losses.bce(*_scores(step), step.weight)
 
 
 @dataclass(frozen=True)
@@ -51,9 +47,7 @@ class CosineContrastive:
         check_range("negative_weight", self.negative_weight, "CosineContrastive", low=0)
 
     def __call__(self, step: Step) -> Tensor:
-        user = F.normalize(step.user_emb, dim=-1)
-        positive = (user * F.normalize(step.positive_emb, dim=-1)).sum(-1)
-        negative = torch.einsum("bd,bnd->bn", user, F.normalize(step.negative_emb, dim=-1))
+        positive, negative = _scores(step, cosine=True)
         return losses.cosine_contrastive(positive, negative, self.margin, self.negative_weight, step.weight)
 
 
@@ -70,9 +64,7 @@ class BilateralSoftmax:
             check_range(name, getattr(self, name), "BilateralSoftmax", low=0, low_open=True)
 
     def __call__(self, step: Step) -> Tensor:
-        user = F.normalize(step.user_emb, dim=-1)
-        positive = (user * F.normalize(step.positive_emb, dim=-1)).sum(-1)
-        negative = torch.einsum("bd,bnd->bn", user, F.normalize(step.negative_emb, dim=-1))
+        positive, negative = _scores(step, cosine=True)
         return losses.bilateral_softmax(
             positive, negative, self.positive_temperature, self.negative_temperature, step.weight
         )
@@ -95,3 +87,11 @@ class DirectAU:
     def __call__(self, step: Step) -> Tensor:
         spread = losses.uniformity(step.user_emb) + losses.uniformity(step.positive_emb)
         return losses.alignment(step.user_emb, step.positive_emb, step.weight) + self.weight * spread / 2
+
+
+def _scores(step: Step, cosine: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the scores of the positives [batch] and of the sampled negatives [batch, num_negatives]."""
+    user, positive, negative = step.user_emb, step.positive_emb, step.negative_emb
+    if cosine:
+        user, positive, negative = (F.normalize(rows, dim=-1) for rows in (user, positive, negative))
+    return (user * positive).sum(-1), torch.einsum("bd,bnd->bn", user, negative)

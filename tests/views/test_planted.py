@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gnnrec.config import RunConfig
-from gnnrec.data.native import write_native
-from gnnrec.data.planted import planted_dataset
 from gnnrec.run import validate
 
 VIEWS: list[dict[str, Any]] = [
@@ -33,18 +30,10 @@ VARIANTS: list[dict[str, Any]] = [
 RANK = {"term": {"_target_": "gnnrec.objectives.Softmax", "negatives": "all"}}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GNNREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        dataset = planted_dataset(num_users=80, num_items=60, seed=0)
-        yield write_native(dataset, tmp_path_factory.mktemp("data") / "planted")
-
-
-def measure(folder: Path, model: dict[str, Any], **init: Any) -> dict[str, float]:
+def measure(planted_folder: Path, model: dict[str, Any], **init: Any) -> dict[str, float]:
     cold = {"split": {"name": "cold_item", "params": {"cold": 0.3}}} if init else {}
     values = {
-        "dataset": {"name": str(folder)},
+        "dataset": {"name": str(planted_folder)},
         "text": {"model": "hash"},
         "init": {"dim": 16, **init},
         "model": {"needs_text": "encoder" in model, **model},
@@ -56,8 +45,10 @@ def measure(folder: Path, model: dict[str, Any], **init: Any) -> dict[str, float
 
 
 @pytest.fixture(scope="module")
-def popularity(folder: Path) -> float:
-    return measure(folder, {"baseline": {"_target_": "gnnrec.baselines.Popularity"}})["validation/ndcg@10"]
+def popularity(planted_folder: Path) -> float:
+    return measure(planted_folder, {"baseline": {"_target_": "gnnrec.baselines.Popularity"}})[
+        "validation/ndcg@10"
+    ]
 
 
 def named(part: dict[str, Any]) -> str:
@@ -67,31 +58,31 @@ def named(part: dict[str, Any]) -> str:
 @pytest.mark.parametrize("view", VIEWS, ids=named)
 @pytest.mark.parametrize("encoder", ["LightGCN", "GraphSAGE"])
 def test_every_view_beats_popularity(
-    folder: Path, popularity: float, encoder: str, view: dict[str, Any]
+    planted_folder: Path, popularity: float, encoder: str, view: dict[str, Any]
 ) -> None:
     augmentation = view | {"_target_": f"gnnrec.views.{view['_target_']}"}
     contrast = {"_target_": "gnnrec.objectives.Contrast", "first": [], "second": [augmentation]}
     objective = {"rank": RANK, "contrast": {"weight": 0.02, "term": contrast}}
     model = {"encoder": {"_target_": f"gnnrec.encoders.{encoder}"}, "objective": objective}
-    assert measure(folder, model)["validation/ndcg@10"] > popularity + 0.2
+    assert measure(planted_folder, model)["validation/ndcg@10"] > popularity + 0.2
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=named)
 def test_every_variant_of_an_encoder_beats_popularity_and_finds_cold_items(
-    folder: Path, popularity: float, variant: dict[str, Any]
+    planted_folder: Path, popularity: float, variant: dict[str, Any]
 ) -> None:
     encoder = variant | {"_target_": f"gnnrec.encoders.{variant['_target_']}"}
     objective: dict[str, Any] = {"rank": RANK}
     if variant["_target_"] == "GraphMAE":
         objective["restore"] = {"weight": 0.1, "term": {"_target_": "gnnrec.objectives.MaskedReconstruction"}}
     model = {"encoder": encoder, "objective": objective}
-    assert measure(folder, model)["validation/ndcg@10"] > popularity + 0.2
-    assert measure(folder, model, mode="text")["validation/cold_only/recall@5"] > 5 / 18 + 0.3
+    assert measure(planted_folder, model)["validation/ndcg@10"] > popularity + 0.2
+    assert measure(planted_folder, model, mode="text")["validation/cold_only/recall@5"] > 5 / 18 + 0.3
 
 
-def test_text_neighbours_score_cold_items_of_an_id_model(folder: Path) -> None:
+def test_text_neighbours_score_cold_items_of_an_id_model(planted_folder: Path) -> None:
     def cold(encoder: str) -> float:
         model = {"encoder": {"_target_": f"gnnrec.encoders.{encoder}"}, "objective": {"rank": RANK}}
-        return measure(folder, model, mode="id")["validation/cold_only/recall@5"]
+        return measure(planted_folder, model, mode="id")["validation/cold_only/recall@5"]
 
     assert cold("TextGraph") > cold("LightGCN") + 0.25
