@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ import pytest
 
 from experiments.compose import CONF, compose_config
 from gnnrec.config import RunConfig
-from gnnrec.data.native import write_native
-from gnnrec.data.planted import planted_dataset
 from gnnrec.run import validate
 
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
@@ -26,16 +23,8 @@ SMALL = [
 ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GNNREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        dataset = planted_dataset(num_users=60, num_items=45, seed=0)
-        yield write_native(dataset, tmp_path_factory.mktemp("data") / "planted")
-
-
 def shrunk(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration with the width of baselines at most 16: the planted matrix has no more than 45."""
+    """Return the configuration with the width of baselines at most 16: the planted matrix has no more than 60."""
     baseline = tree["model"].get("baseline") or {}
     fusion = tree["model"].get("fusion") or {}
     for part in (baseline, *baseline.get("parts", {}).values(), *fusion.get("parts", {}).values()):
@@ -49,8 +38,8 @@ def test_there_are_presets() -> None:
 
 
 @pytest.mark.parametrize("option", TRAINED)
-def test_a_preset_trains_an_epoch(option: str, folder: Path) -> None:
-    overrides = [option, "dataset=folder", f"dataset.name={folder}", *SMALL]
+def test_a_preset_trains_an_epoch(option: str, planted_folder: Path) -> None:
+    overrides = [option, "dataset=folder", f"dataset.name={planted_folder}", *SMALL]
     metrics = validate(RunConfig.from_dict(shrunk(compose_config(overrides))))
     assert 0 <= metrics["validation/ndcg@10"] <= 1
 
