@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class Row:
 class TableSpec:
     """A table: blocks (label, overrides, columns) times rows times seeds.
 
-    In the file, `rows: NAME` takes rows and grid of another table, and `grid` adds rows to `rows`: a list of mappings
+    In the file, an entry `{table: NAME}` of `rows` stands for the rows of another table; with `tune`, a mapping from
+    label to sweeps, some of them choose among other settings here. `grid` adds rows after `rows`: a list of mappings
     from label to overrides, of which every combination is a row; its label is theirs with spaces, its overrides are
     theirs in order.
 
@@ -89,8 +90,12 @@ class Job:
     config: RunConfig
 
 
-def read_spec(name: str, folder: Path = TABLES) -> TableSpec:
-    """Return the table called `name`; a ConfigError names the nearest known table, or the key at fault."""
+def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) -> TableSpec:
+    """Return the table called `name`; a ConfigError names the nearest known table, or the key at fault.
+
+    Args:
+        within: the tables whose rows are being read, each a part of the one before.
+    """
     known = [file.stem for file in folder.glob("*.yaml")]
     if name not in known:
         raise ConfigError(f"unknown table '{name}'{suggest(name, known)}")
@@ -100,26 +105,19 @@ def read_spec(name: str, folder: Path = TABLES) -> TableSpec:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' is no valid YAML ({error})") from error
     where = f"tables/{name}.yaml"
-    if isinstance(tree, dict) and isinstance(tree.get("rows"), str):
-        tree |= _rows_of(tree["rows"], folder)
     keys = ("title", "overrides", "seeds", "trials", "blocks", "rows", "grid", "tested", "gain_over")
     _check(tree, keys, ("title", "blocks", "rows"), where)
     for block in tree["blocks"]:
         _check(block, ("label", "overrides", "columns"), ("label", "columns"), where)
-    for row in tree["rows"]:
-        _check(row, ("label", "overrides", "baseline", "tune"), ("label",), where)
-        if row.get("tune") and "trials" not in tree:
-            raise ConfigError(f"row '{row['label']}' of {where} has 'tune': say how often with 'trials'")
-    rows = [
-        Row(
-            row["label"],
-            tuple(row.get("overrides", [])),
-            bool(row.get("baseline", False)),
-            tuple(row.get("tune", [])),
-        )
-        for row in tree["rows"]
-    ]
+    if not isinstance(tree["rows"], list):
+        raise ConfigError(f"'rows' must be a list in {where} (got {tree['rows']!r})")
+    if name in within:
+        raise ConfigError(f"table '{name}' takes its own rows ({' -> '.join([*within, name])})")
+    rows = [row for entry in tree["rows"] for row in _rows(entry, where, folder, (*within, name))]
     rows += _grid(tree.get("grid", []), where)
+    for row in rows:
+        if row.tune and "trials" not in tree:
+            raise ConfigError(f"row '{row.label}' of {where} has 'tune': say how often with 'trials'")
     labels = [row.label for row in rows]
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
@@ -169,11 +167,21 @@ def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str]
     return jobs
 
 
-def _rows_of(name: str, folder: Path) -> dict[str, Any]:
-    """Return `rows` and `grid` of the file of another table, which is checked first."""
-    read_spec(name, folder)
-    tree = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-    return {"rows": tree["rows"], "grid": tree.get("grid", [])}
+def _rows(entry: Any, where: str, folder: Path, within: tuple[str, ...]) -> list[Row]:
+    """Return the row that this entry of `rows` describes, or those of the table that it names."""
+    if not isinstance(entry, dict) or "table" not in entry:
+        _check(entry, ("label", "overrides", "baseline", "tune"), ("label",), where)
+        overrides, tune = tuple(entry.get("overrides", [])), tuple(entry.get("tune", []))
+        return [Row(entry["label"], overrides, bool(entry.get("baseline", False)), tune)]
+    _check(entry, ("table", "tune"), ("table",), where)
+    rows = {row.label: row for row in read_spec(entry["table"], folder, within).rows}
+    for label, sweeps in entry.get("tune", {}).items():
+        if label not in rows:
+            raise ConfigError(
+                f"unknown row '{label}' in 'tune' of {where}, in table '{entry['table']}'{suggest(label, rows)}"
+            )
+        rows[label] = replace(rows[label], tune=tuple(sweeps))
+    return list(rows.values())
 
 
 def _grid(dimensions: Any, where: str) -> list[Row]:

@@ -245,12 +245,16 @@ def test_rows_are_tuned_alike_and_run_with_the_best(
 
 
 def test_rows_of_another_table(tmp_path: Path) -> None:
-    (tmp_path / "one.yaml").write_text("title: x\nblocks: []\nrows: [{label: a}]\ngrid: [{b: [model=mf]}]\n")
-    (tmp_path / "two.yaml").write_text("title: y\nblocks: []\nrows: one\n")
-    assert read_spec("two", tmp_path).rows == read_spec("one", tmp_path).rows
-    (tmp_path / "three.yaml").write_text("title: y\nblocks: []\nrows: onne\n")
-    with pytest.raises(ConfigError, match="unknown table 'onne', did you mean 'one'"):
-        read_spec("three", tmp_path)
+    (tmp_path / "one.yaml").write_text(
+        "title: x\ntrials: 2\nblocks: []\nrows: [{label: a, tune: [k=1]}, {label: b}]\ngrid: [{c: [model=mf]}]\n"
+    )
+    (tmp_path / "two.yaml").write_text(
+        "title: y\ntrials: 2\nblocks: []\nrows: [{label: z}, {table: one, tune: {a: [k=2], b: [l=3]}}]\n"
+    )
+    rows = read_spec("two", tmp_path).rows
+    assert [row.label for row in rows] == ["z", "a", "b", "c"]
+    assert [row.tune for row in rows] == [(), ("k=2",), ("l=3",), ()]
+    assert rows[3] == read_spec("one", tmp_path).rows[2]
 
 
 def test_dry_run_and_report_only(runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -382,10 +386,19 @@ def test_an_error_says_which_run_it_was(
         ("title: x\nblocks: []\nrows: [{label: a}, {label: a}]", "have the label 'a'"),
         ("title: x\nblocks: []\nrows: [{label: a, tune: [a=1]}]", "row 'a' of tables/t.yaml has 'tune'"),
         ("title: x\nblocks: []\nrows: []\ngrid: {a: []}", "'grid' must be a list of mappings"),
+        ("title: x\nblocks: []\nrows: u", "'rows' must be a list in tables/t.yaml (got 'u')"),
+        ("title: x\nblocks: []\nrows: [{table: tt}]", "unknown table 'tt', did you mean 't'"),
+        ("title: x\nblocks: []\nrows: [{table: t}]", "table 't' takes its own rows (t -> t)"),
+        (
+            "title: x\nblocks: []\nrows: [{table: u, tune: {e: [a=1]}}]",
+            "unknown row 'e' in 'tune' of tables/t.yaml",
+        ),
+        ("title: x\nblocks: []\nrows: [{table: u, tune: {d: [a=1]}}]", "row 'd' of tables/t.yaml has 'tune'"),
     ],
 )
 def test_a_wrong_table_file_is_told(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "t.yaml").write_text(text)
+    (tmp_path / "u.yaml").write_text("title: x\nblocks: []\nrows: [{label: d}]")
     with pytest.raises(ConfigError) as caught:
         read_spec("t", tmp_path)
     assert told in str(caught.value)
