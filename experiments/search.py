@@ -74,8 +74,9 @@ class Search:
 
     def settings(self, trial: Sequence[str]) -> str:
         """Return the overrides of a trial that differ among the trials; all of them where there is one trial."""
-        common = set.intersection(*(set(other) for other in self.trials)) if len(self.trials) > 1 else set()
-        return " ".join(word for word in trial if word not in common)
+        if len(self.trials) == 1:
+            return " ".join(trial)
+        return " ".join(word for word, tried in zip(trial, zip(*self.trials)) if len(set(tried)) > 1)
 
     def ranked(self) -> list[Trial]:
         """Return all trials, which were made, from best to worst; the first drawn comes first among equals."""

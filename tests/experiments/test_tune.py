@@ -22,6 +22,15 @@ def test_a_small_grid_is_tried_whole_and_a_large_one_without_repeats() -> None:
     assert draw_trials(words, 4, 1) != drawn
 
 
+def test_a_setting_that_repeats_a_word_of_the_row_is_told() -> None:
+    words = ["dataset=debian", "model=gfcf", "model.baseline.dim=64", "model.baseline.dim=64,256"]
+    tried = search.Search(words, 3)
+    assert [tried.settings(trial) for trial in tried.trials] == [
+        "model.baseline.dim=64",
+        "model.baseline.dim=256",
+    ]
+
+
 def test_intervals_are_drawn_inside_and_evenly_in_the_logarithm() -> None:
     trials = draw_trials(["lr=tag(log,interval(1e-4,1e-2))", "p=interval(0.2,0.4)", "n=1,2"], 400, 0)
     lr, p, n = ([float(trial[at].split("=")[1]) for trial in trials] for at in range(3))
