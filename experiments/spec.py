@@ -41,7 +41,8 @@ class TableSpec:
         title: the first sentence of the caption.
         trials: how many settings of a row's `tune` are tried on validation of the first seed, in each block.
         tested: metric keys that the paired tests compare, where a block has them as a column.
-        gain_over: rows that the gain figure divides by; without any, no figures are drawn.
+        gain_over: rows that the gain figure divides by; without any, the figures by item are not drawn.
+        trade_off: two metric keys, x and y of a figure with every row as a point; empty for none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class TableSpec:
     rows: tuple[Row, ...]
     tested: tuple[str, ...]
     gain_over: tuple[str, ...]
+    trade_off: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,18 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' is no valid YAML ({error})") from error
     where = f"tables/{name}.yaml"
-    keys = ("title", "overrides", "seeds", "trials", "blocks", "rows", "grid", "tested", "gain_over")
+    keys = (
+        "title",
+        "overrides",
+        "seeds",
+        "trials",
+        "blocks",
+        "rows",
+        "grid",
+        "tested",
+        "gain_over",
+        "trade_off",
+    )
     _check(tree, keys, ("title", "blocks", "rows"), where)
     for block in tree["blocks"]:
         _check(block, ("label", "overrides", "columns"), ("label", "columns"), where)
@@ -125,6 +138,14 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
     for label in tree.get("gain_over", []):
         if label not in labels:
             raise ConfigError(f"unknown row '{label}' in 'gain_over' of {where}{suggest(label, labels)}")
+    trade_off = tuple(tree.get("trade_off", []))
+    if trade_off and (
+        len(trade_off) != 2
+        or not any({*trade_off} <= {*block["columns"].values()} for block in tree["blocks"])
+    ):
+        raise ConfigError(
+            f"'trade_off' of {where} must be two metrics that are columns of one block (got {list(trade_off)})"
+        )
     return TableSpec(
         name=name,
         title=tree["title"],
@@ -139,6 +160,7 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
         rows=tuple(rows),
         tested=tuple(tree.get("tested", [])),
         gain_over=tuple(tree.get("gain_over", [])),
+        trade_off=trade_off,
     )
 
 

@@ -25,6 +25,7 @@ from gnnrec.report.compare import paired_p_values
 from gnnrec.report.frame import FinishedRun, metrics_frame
 from gnnrec.report.gains import ItemHits, gain_by_group, metric_against_degree
 from gnnrec.report.tables import Block, Table, summarise, to_markdown, write_table
+from gnnrec.report.trade_off import trade_off
 from gnnrec.run import open_run, run
 
 SWITCHES = {"--dry-run": "dry-run", "--report-only": "report-only", "--check": "check"}
@@ -48,7 +49,7 @@ usage: python experiments/table.py table=NAME [flags] [KEY=VALUE ...]
   KEY=VALUE         applied to every run of the table; needs --output if it changes the numbers
 
 Writes NAME.csv, NAME.md, NAME.tex, and, where the table has `gain_over`, the figures NAME_gain_by_group and
-NAME_metric_by_degree (png, pdf).
+NAME_metric_by_degree, where it has `trade_off`, NAME_trade_off (png, pdf).
 Rows that say what to `tune` are tuned first, all with the same number of settings; NAME_settings.csv tells the best.
 Finished runs are not run again; an interrupted table goes on where it stopped.
 """
@@ -101,7 +102,7 @@ def main(argv: Sequence[str]) -> None:
         _check_written(table, output)
         print(f"{output / spec.name}.csv, .md and .tex are what the run directories give")
         return
-    paths = write_table(table, output) + draw_figures(spec, runs, output)
+    paths = write_table(table, output) + draw_figures(spec, table, runs, output)
     paths += write_settings(searches, output / f"{spec.name}_settings.csv")
     paths += update_readme(table, output)
     print(f"\n{to_markdown(table)}")
@@ -173,24 +174,31 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, Fini
     return Table(spec.name, " ".join(caption), blocks, rows, cells, p_values)
 
 
-def draw_figures(spec: TableSpec, runs: Mapping[Place, FinishedRun], output: Path) -> list[Path]:
-    """Draw gain by item group and metric against train degree from the run directories; return the paths.
+def draw_figures(
+    spec: TableSpec, table: Table, runs: Mapping[Place, FinishedRun], output: Path
+) -> list[Path]:
+    """Draw the figures that the table asks for; return the paths."""
+    paths: list[Path] = []
+    if spec.gain_over:
+        frame = metrics_frame(runs.values(), [vars(place) for place in runs])
+        weak = [row.label for row in spec.rows if "popularity" in row.label.lower()]
+        path = output / f"{spec.name}_gain_by_group"
+        paths += gain_by_group(frame, path, baselines=spec.gain_over, leave_out=weak)
+        paths += metric_against_degree(_item_hits(runs), output / f"{spec.name}_metric_by_degree")
+    if spec.trade_off:
+        baselines = [row.label for row in spec.rows if row.baseline]
+        path = output / f"{spec.name}_trade_off"
+        paths += trade_off(table, spec.trade_off, path, baselines=baselines)
+    return paths
 
-    A table without `gain_over`, as those of many rows, has no figures.
-    """
-    if not spec.gain_over:
-        return []
-    frame = metrics_frame(runs.values(), [vars(place) for place in runs])
-    weak = [row.label for row in spec.rows if "popularity" in row.label.lower()]
-    paths = gain_by_group(
-        frame, output / f"{spec.name}_gain_by_group", baselines=spec.gain_over, leave_out=weak
-    )
+
+def _item_hits(runs: Mapping[Place, FinishedRun]) -> dict[str, dict[str, list[ItemHits]]]:
     curves: dict[str, dict[str, list[ItemHits]]] = {}
     for place, run_ in runs.items():
         arrays = run_.per_user("item_degree", "item_relevant", "item_hits@20")
         items = ItemHits(arrays["item_degree"], arrays["item_relevant"], arrays["item_hits@20"])
         curves.setdefault(place.block, {}).setdefault(place.row, []).append(items)
-    return paths + metric_against_degree(curves, output / f"{spec.name}_metric_by_degree")
+    return curves
 
 
 def write_settings(searches: Mapping[Cell, Search], path: Path) -> list[Path]:

@@ -118,6 +118,15 @@ def test_a_table_is_run_once_and_written(
     assert {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()} == before
 
 
+def test_a_table_of_many_rows_has_a_figure_of_points(runner: Runner, figures: None, tmp_path: Path) -> None:
+    assert run_main(table.main, ["table=text_grid", "--seeds", "0"]) == 0
+    names = {path.name for path in (tmp_path / "results").iterdir()}
+    files = ("csv", "md", "tex")
+    assert names == {f"text_grid.{end}" for end in files} | {
+        f"text_grid_trade_off.{end}" for end in ("pdf", "png")
+    }
+
+
 def test_the_numbers_are_those_of_the_run_directories(runner: Runner, tmp_path: Path) -> None:
     assert _table() == 0
     with (tmp_path / "results" / "quickstart.csv").open() as file:
@@ -386,6 +395,10 @@ def test_an_error_says_which_run_it_was(
         ("title: x\nblocks: []\nrows: [{label: a}, {label: a}]", "have the label 'a'"),
         ("title: x\nblocks: []\nrows: [{label: a, tune: [a=1]}]", "row 'a' of tables/t.yaml has 'tune'"),
         ("title: x\nblocks: []\nrows: []\ngrid: {a: []}", "'grid' must be a list of mappings"),
+        (
+            "title: x\nblocks: []\nrows: []\ntrade_off: [a, b]",
+            "'trade_off' of tables/t.yaml must be two metrics",
+        ),
         ("title: x\nblocks: []\nrows: u", "'rows' must be a list in tables/t.yaml (got 'u')"),
         ("title: x\nblocks: []\nrows: [{table: tt}]", "unknown table 'tt', did you mean 't'"),
         ("title: x\nblocks: []\nrows: [{table: t}]", "table 't' takes its own rows (t -> t)"),
