@@ -32,10 +32,10 @@ class Row:
 class TableSpec:
     """A table: blocks (label, overrides, columns) times rows times seeds.
 
-    In the file, an entry `{table: NAME}` of `rows` stands for the rows of another table; with `tune`, a mapping from
-    label to sweeps, some of them choose among other settings here. `grid` adds rows after `rows`: a list of mappings
-    from label to overrides, of which every combination is a row; its label is theirs with spaces, its overrides are
-    theirs in order.
+    In the file, an entry `{table: NAME}` of `rows` stands for the rows of another table, less those labels that
+    `leave_out` lists; with `tune`, a mapping from label to sweeps, some of them choose among other settings here.
+    `grid` adds rows after `rows`: a list of mappings from label to overrides, of which every combination is a row; its
+    label is theirs with spaces, its overrides are theirs in order.
 
     Args:
         title: the first sentence of the caption.
@@ -195,15 +195,20 @@ def _rows(entry: Any, where: str, folder: Path, within: tuple[str, ...]) -> list
         _check(entry, ("label", "overrides", "baseline", "tune"), ("label",), where)
         overrides, tune = tuple(entry.get("overrides", [])), tuple(entry.get("tune", []))
         return [Row(entry["label"], overrides, bool(entry.get("baseline", False)), tune)]
-    _check(entry, ("table", "tune"), ("table",), where)
+    _check(entry, ("table", "tune", "leave_out"), ("table",), where)
     rows = {row.label: row for row in read_spec(entry["table"], folder, within).rows}
-    for label, sweeps in entry.get("tune", {}).items():
-        if label not in rows:
-            raise ConfigError(
-                f"unknown row '{label}' in 'tune' of {where}, in table '{entry['table']}'{suggest(label, rows)}"
-            )
-        rows[label] = replace(rows[label], tune=tuple(sweeps))
-    return list(rows.values())
+    for key in ("tune", "leave_out"):
+        for label in entry.get(key, []):
+            if label not in rows:
+                raise ConfigError(
+                    f"unknown row '{label}' in '{key}' of {where}, in table '{entry['table']}'{suggest(label, rows)}"
+                )
+    tune = entry.get("tune", {})
+    return [
+        replace(row, tune=tuple(tune.get(row.label, row.tune)))
+        for row in rows.values()
+        if row.label not in entry.get("leave_out", [])
+    ]
 
 
 def _grid(dimensions: Any, where: str) -> list[Row]:

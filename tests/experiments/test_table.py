@@ -264,6 +264,10 @@ def test_rows_of_another_table(tmp_path: Path) -> None:
     assert [row.label for row in rows] == ["z", "a", "b", "c"]
     assert [row.tune for row in rows] == [(), ("k=2",), ("l=3",), ()]
     assert rows[3] == read_spec("one", tmp_path).rows[2]
+    (tmp_path / "three.yaml").write_text(
+        "title: y\ntrials: 2\nblocks: []\nrows: [{table: two, leave_out: [z, b]}]\n"
+    )
+    assert read_spec("three", tmp_path).rows == (rows[1], rows[3])
 
 
 def test_dry_run_and_report_only(runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -405,6 +409,10 @@ def test_an_error_says_which_run_it_was(
         (
             "title: x\nblocks: []\nrows: [{table: u, tune: {e: [a=1]}}]",
             "unknown row 'e' in 'tune' of tables/t.yaml",
+        ),
+        (
+            "title: x\nblocks: []\nrows: [{table: u, leave_out: [dd]}]",
+            "unknown row 'dd' in 'leave_out' of tables/t.yaml",
         ),
         ("title: x\nblocks: []\nrows: [{table: u, tune: {d: [a=1]}}]", "row 'd' of tables/t.yaml has 'tune'"),
     ],
