@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from types import TracebackType
 from gnnrec.errors import ConfigError, GnnrecError, suggest
 
 INTERRUPTED = 130
+READER_LEFT = 141
 RESUMED = "interrupted; the same command takes the run up again, and finished runs are not run again"
 
 
@@ -61,14 +63,20 @@ def command_line(script: str, words: Sequence[str]) -> str:
 def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
     """Call `body` with the command line; return the exit status, having told any error in one line.
 
-    0 done, 2 something the user can mend (or no memory, no disk space), 130 interrupted. Anything else is a
-    defect of ours and keeps its traceback.
+    0 done, 2 something the user can mend (or no memory, no disk space), 130 interrupted, 141 nobody reads the output
+    any more. Anything else is a defect of ours and keeps its traceback.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", force=True)
     try:
         body(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
     except GnnrecError as error:
         return _fail(str(error))
+    except (
+        BrokenPipeError
+    ):  # who read our output left, as `| head` does; what is still to be printed has no reader
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_LEFT
     except KeyboardInterrupt:
         _tell(RESUMED)
         return INTERRUPTED

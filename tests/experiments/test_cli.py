@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
-from experiments.cli import INTERRUPTED, format_table, parse_arguments, run_main
+from experiments.cli import INTERRUPTED, READER_LEFT, format_table, parse_arguments, run_main
 from gnnrec.errors import ConfigError, DataError
 
 SWITCHES = {"-m": "multirun", "--multirun": "multirun", "--cfg": "cfg"}
@@ -94,3 +96,18 @@ def test_a_table_is_aligned() -> None:
         "tail item          -   -",
         "x             1.0000   3",
     ]
+
+
+def test_output_that_nobody_reads_any_more_is_no_error() -> None:
+    code = "import sys; from experiments.cli import run_main; sys.exit(run_main(lambda _: print('x' * {})))"
+    for size in (1_000_000, 10):  # the pipe breaks while printing, and when the rest is written out
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"input(); {code.format(size)}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.stdout.close()
+        _, told = process.communicate(b"\n")
+        assert (process.returncode, told) == (READER_LEFT, b"")
