@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gnnrec.products import Coordinates, cross_entropy
+from gnnrec.products import Coordinates, cross_entropy, pair_potential
 
 
 def mean(loss: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -198,10 +198,7 @@ def uniformity(x: Tensor) -> Tensor:
     """
     if len(x) < 2:
         return x.sum() * 0
-    x = F.normalize(x, dim=-1)
-    # ||a - b||^2 = 2 - 2 a.b on unit rows; the diagonal contributes exp(0) = 1 each and is taken out again.
-    total = torch.exp(4 * (x @ x.T) - 4).sum() - len(x)
-    return torch.log(total.clamp(min=1e-30) / (len(x) * (len(x) - 1)))
+    return pair_potential(F.normalize(x, dim=-1), scale=4.0).clamp(min=1e-30).log()
 
 
 def l2(*rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Cross-entropy over products of two tables of vectors, without keeping the products: what softmax losses cost."""
+"""Cross-entropy and pair potential over products of vectors, without keeping the products: what batch losses cost."""
 
 from __future__ import annotations
 
@@ -92,6 +92,41 @@ class _CrossEntropy(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return (*(gradient * part for part in ctx.saved_tensors), *[None] * 6)
+
+
+def pair_potential(x: Tensor, scale: float) -> Tensor:
+    """Return the mean over pairs i < j of exp(scale (x_i . x_j - 1)), for at least two rows of length 1.
+
+    On such rows ||x_i - x_j||^2 = 2 - 2 x_i . x_j. Each pair is computed once, in blocks of rows that stay in the
+    cache, and turned into gradients at once (see cross_entropy): half the products of x @ x.T and of its gradient.
+
+    Shapes: x [rows, dim] -> scalar.
+    """
+    result: Tensor = _PairPotential.apply(x, scale)  # pyright: ignore[reportAssignmentType]
+    return result
+
+
+class _PairPotential(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        num = len(x)
+        size = min(num, max(_LEAST_ROWS, _CELLS[x.device.type] // num))
+        slope, total, buffer = torch.zeros_like(x), x.new_zeros(()), x.new_empty(size * num)
+        for start in range(0, num, size):
+            rows, others = x[start : start + size], x[start:]
+            block = torch.mm(rows, others.T, out=buffer[: len(rows) * len(others)].view(len(rows), -1))
+            block.sub_(1).mul_(scale).exp_().triu_(1)  # the row itself and those before it are left out
+            total += block.sum()
+            slope[start : start + size].addmm_(block, others)
+            slope[start:].addmm_(block.T, rows)
+        num_pairs = num * (num - 1) / 2
+        ctx.save_for_backward(slope.mul_(scale / num_pairs))
+        return total / num_pairs
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.saved_tensors[0], None
 
 
 def _blocks(

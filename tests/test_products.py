@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec import products
-from gnnrec.products import cross_entropy
+from gnnrec.products import cross_entropy, pair_potential
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -109,3 +109,16 @@ def test_nan_is_not_hidden() -> None:
 
 def test_no_rows() -> None:
     assert cross_entropy(torch.ones(0), torch.ones(0, 3), torch.ones(2, 3)).item() == 0
+
+
+@pytest.mark.parametrize("rows", [2, 5, 64, 130])
+def test_the_potential_of_pairs_equals_the_dense_formula(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_LEAST_ROWS", 1)
+    monkeypatch.setitem(products._CELLS, "cpu", 7 * rows)  # blocks of 7 rows, the last one shorter
+    x = torch.nn.functional.normalize(draw(rows, 3), dim=1).requires_grad_()
+    first, second = torch.triu_indices(rows, rows, 1)
+    expected = (3.0 * ((x[first] * x[second]).sum(1) - 1)).exp().mean()
+    found = pair_potential(x, 3.0)
+    torch.testing.assert_close(found, expected)
+    for one, two in zip(torch.autograd.grad(2 * found, x), torch.autograd.grad(2 * expected, x), strict=True):
+        torch.testing.assert_close(one, two)
