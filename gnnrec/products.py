@@ -1,4 +1,4 @@
-"""Cross-entropy and pair potential over products of vectors, without keeping the products: what batch losses cost."""
+"""What batch losses cost: cross-entropy, pair potential and chosen products of vectors, and nothing large is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from gnnrec.bags import offsets
 
 _CELLS = {"cpu": 2**18, "cuda": 2**26}  # logits held at once: a block of 1 MB stays in a core's cache
 _LEAST_ROWS = 64
@@ -127,6 +130,50 @@ class _PairPotential(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.saved_tensors[0], None
+
+
+def chosen_products(left: Tensor, table: Tensor, place: Tensor) -> Tensor:
+    """Return s_bn = left_b . table[place_bn]: left [rows, dim], table [size, dim], place [rows, n] -> [rows, n].
+
+    For many n: rows of the table are taken in blocks that stay in the cache, and both gradients are weighted sums over
+    bags of rows, where torch's own look-up keeps [rows, n, dim], and again for its gradient.
+    """
+    result: Tensor = _ChosenProducts.apply(left, table, place)  # pyright: ignore[reportAssignmentType]
+    return result
+
+
+class _ChosenProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, table: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(left, table, place)
+        num, dim = place.shape[1], left.shape[1]
+        size = max(1, _CELLS[left.device.type] // max(num * dim, 1))
+        result = left.new_empty(place.shape)
+        for start in range(0, len(left), size):
+            block = place[start : start + size]
+            rows = table.index_select(0, block.flatten()).view(len(block), num, dim)
+            torch.bmm(
+                rows, left[start : start + size].unsqueeze(2), out=result[start : start + size].unsqueeze(2)
+            )
+        return result
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        left, table, place = ctx.saved_tensors
+        num, slope, index = place.shape[1], gradient.flatten(), place.flatten()
+        by_row = torch.arange(0, len(index) + 1, num, device=index.device)
+        sorted_index, order = index.sort(stable=True)
+        by_entry = offsets(sorted_index, len(table))
+        return (
+            _bag_sums(index, by_row, slope, table),
+            _bag_sums(order // num, by_entry, slope.index_select(0, order), left),
+            None,
+        )
+
+
+def _bag_sums(index: Tensor, offset: Tensor, value: Tensor, x: Tensor) -> Tensor:
+    return F.embedding_bag(index, x, offset, mode="sum", per_sample_weights=value, include_last_offset=True)
 
 
 def _blocks(

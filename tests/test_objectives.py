@@ -237,6 +237,18 @@ def test_direct_au_is_alignment_plus_half_the_uniformities() -> None:
     torch.testing.assert_close(DirectAU(0.3)(step), expected)
 
 
+@pytest.mark.parametrize("cosine", [False, True])
+def test_scores_are_those_of_the_final_rows(cosine: bool) -> None:
+    step = make_step()
+    user, positive, negative = step.user_emb, step.positive_emb, step.item_emb(step.negative)
+    if cosine:
+        user, positive, negative = (F.normalize(rows, dim=-1) for rows in (user, positive, negative))
+    expected = (user * positive).sum(-1), torch.einsum("bd,bnd->bn", user, negative)
+    given = step.changed(negative_emb=step.item_emb(step.negative))
+    for scores in (step.scores(cosine), given.scores(cosine)):
+        torch.testing.assert_close(scores, expected)
+
+
 def test_l2_of_all_nodes_is_weight_decay_over_the_batch_size() -> None:
     step = make_step(torch.tensor([0, 3, 8]))
     torch.testing.assert_close(L2(all_nodes=True)(step), 0.5 * step.view.x.square().sum() / 3)

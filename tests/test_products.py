@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec import products
-from gnnrec.products import cross_entropy, pair_potential
+from gnnrec.products import chosen_products, cross_entropy, pair_potential
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -122,3 +122,31 @@ def test_the_potential_of_pairs_equals_the_dense_formula(rows: int, monkeypatch:
     torch.testing.assert_close(found, expected)
     for one, two in zip(torch.autograd.grad(2 * found, x), torch.autograd.grad(2 * expected, x), strict=True):
         torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("num", [1, 4])
+@pytest.mark.parametrize("rows", [1, 5, 33])
+def test_chosen_products_equal_those_of_gathered_rows(
+    rows: int, num: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(products._CELLS, "cpu", 7 * num * 3)  # blocks of 7 rows, the last one shorter
+    left, table = draw(rows, 3).requires_grad_(), draw(6, 3, seed=1).requires_grad_()
+    place = torch.arange(rows * num).view(rows, num) * 3 % 5  # entries that repeat, and one that nobody wants
+    slope = draw(rows, num, seed=2)
+    found = chosen_products(left, table, place)
+    expected = torch.einsum("bd,bnd->bn", left, table[place])
+    torch.testing.assert_close(found, expected)
+    for one, two in zip(
+        torch.autograd.grad(found, (left, table), slope),
+        torch.autograd.grad(expected, (left, table), slope),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, two)
+
+
+def test_chosen_products_of_no_rows() -> None:
+    left, table = draw(0, 3).requires_grad_(), draw(6, 3).requires_grad_()
+    found = chosen_products(left, table, torch.zeros(0, 4, dtype=torch.int64))
+    assert found.shape == (0, 4)
+    (gradient,) = torch.autograd.grad(found.sum(), table)
+    assert not gradient.any()

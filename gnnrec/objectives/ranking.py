@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gnnrec import losses
@@ -21,7 +19,7 @@ class BPR:
     reads: ClassVar[frozenset[str]] = frozenset({"negative", "weight"})
 
     def __call__(self, step: Step) -> Tensor:
-        return losses.bpr(*_scores(step), step.weight)
+        return losses.bpr(*step.scores(), step.weight)
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class BCE:
     reads: ClassVar[frozenset[str]] = frozenset({"negative", "weight"})
 
     def __call__(self, step: Step) -> Tensor:
-        return losses.bce(*_scores(step), step.weight)
+        return losses.bce(*step.scores(), step.weight)
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class CosineContrastive:
         check_range("negative_weight", self.negative_weight, "CosineContrastive", low=0)
 
     def __call__(self, step: Step) -> Tensor:
-        positive, negative = _scores(step, cosine=True)
+        positive, negative = step.scores(cosine=True)
         return losses.cosine_contrastive(positive, negative, self.margin, self.negative_weight, step.weight)
 
 
@@ -64,7 +62,7 @@ class BilateralSoftmax:
             check_range(name, getattr(self, name), "BilateralSoftmax", low=0, low_open=True)
 
     def __call__(self, step: Step) -> Tensor:
-        positive, negative = _scores(step, cosine=True)
+        positive, negative = step.scores(cosine=True)
         return losses.bilateral_softmax(
             positive, negative, self.positive_temperature, self.negative_temperature, step.weight
         )
@@ -87,11 +85,3 @@ class DirectAU:
     def __call__(self, step: Step) -> Tensor:
         spread = losses.uniformity(step.user_emb) + losses.uniformity(step.positive_emb)
         return losses.alignment(step.user_emb, step.positive_emb, step.weight) + self.weight * spread / 2
-
-
-def _scores(step: Step, cosine: bool = False) -> tuple[Tensor, Tensor]:
-    """Return the scores of the positives [batch] and of the sampled negatives [batch, num_negatives]."""
-    user, positive, negative = step.user_emb, step.positive_emb, step.negative_emb
-    if cosine:
-        user, positive, negative = (F.normalize(rows, dim=-1) for rows in (user, positive, negative))
-    return (user * positive).sum(-1), torch.einsum("bd,bnd->bn", user, negative)

@@ -28,7 +28,9 @@ class L2:
         x, node = step.view.x, step.train.item_node
         if self.all_nodes:
             return losses.l2(x) * (len(x) / len(step.user))
-        nodes = [step.user, node(step.positive)]
-        if self.negatives:
-            nodes.append(node(step.negative).flatten())
-        return losses.l2(*(step.layer_at(0, part) for part in nodes))
+        loss = losses.l2(*(step.layer_at(0, part) for part in (step.user, node(step.positive))))
+        if self.negatives:  # many negatives are few distinct rows
+            table, place = step.layer_table(0, node(step.negative))
+            squares = table.square().sum(dim=1).index_select(0, place.flatten())
+            loss = loss + squares.sum() / (2 * len(step.user))
+        return loss

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnrec.encoders.states import States
 from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import PRECISIONS, BipartiteGraph
+from gnnrec.products import chosen_products
 from gnnrec.propagation import LayerSum, rows
 from gnnrec.views import View
 
@@ -76,15 +78,34 @@ class Step:
         Those of the batch and of the first call are computed together, without the rest (see LayerSum.at). Nodes that
         are none of these need all rows: ask for what the batch does not have first.
         """
+        return rows(*self._final_table(nodes))
+
+    def scores(self, cosine: bool = False) -> tuple[Tensor, Tensor]:
+        """Products, or cosines, of the users with their positives [batch] and negatives [batch, num_negatives]."""
+        unit = partial(F.normalize, dim=-1) if cosine else lambda emb: emb
+        user, positive = unit(self.user_emb), unit(self.positive_emb)
+        if "negative_emb" in vars(self):
+            negative = torch.einsum("bd,bnd->bn", user, unit(self.negative_emb))
+        else:
+            table, place = self._final_table(self.train.item_node(self.negative))
+            negative = chosen_products(user, unit(table), place)
+        return (user * positive).sum(-1), negative
+
+    def _final_table(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a matrix of final rows, and the places in it of some nodes."""
         found = self._places(nodes)
-        return rows(self.states.final, nodes) if found is None else rows(self._rows[0], found)
+        return (self.states.final, nodes) if found is None else (self._rows[0], found)
 
     def layer_at(self, layer: int, nodes: Tensor) -> Tensor:
         """Rows of a layer of the main view; layer 0 is x, any other needs `keep_layers`: [*nodes.shape, dim]."""
+        return rows(*self.layer_table(layer, nodes))
+
+    def layer_table(self, layer: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a matrix of rows of a layer, and the places in it of some nodes: smaller than layer_at for many."""
         found = self._places(nodes) if isinstance(self.states, LayerSum) else None
         if found is not None and (layer > 0 or getattr(self.states, "x", None) is self.view.x):
-            return rows(self._rows[1][layer], found)
-        return rows(self.states.layers[layer] if layer > 0 else self.view.x, nodes)
+            return self._rows[1][layer], found
+        return self.states.layers[layer] if layer > 0 else self.view.x, nodes
 
     def _places(self, nodes: Tensor) -> Tensor | None:
         """Return where nodes are among those of the batch, or None where some are not (or on CUDA, unasked)."""

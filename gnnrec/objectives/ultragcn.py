@@ -52,8 +52,7 @@ class Constraint:
         item = (item_degree + 1).rsqrt()
         weight = self.w1 + self.w2 * user * item[step.positive]
         negative_weight = self.w3 + self.w4 * user.unsqueeze(1) * item[step.negative]
-        positive = (step.user_emb * step.positive_emb).sum(-1)
-        negative = torch.einsum("bd,bnd->bn", step.user_emb, step.negative_emb)
+        positive, negative = step.scores()
         pushed = (negative_weight * F.softplus(negative)).mean(dim=1)
         loss = weight * F.softplus(-positive) + self.negative_weight * pushed
         return (loss if step.weight is None else loss * step.weight).mean()
