@@ -26,7 +26,7 @@ import torch
 
 from benchmarks import training_peers as peers
 from benchmarks.machine import copy_bandwidth, describe_machine, save_rows
-from benchmarks.training import BATCH, OURS, SELFREC_NAME, floor_bytes, ours
+from benchmarks.training import BATCH, SELFREC_NAME, floor_bytes, ours
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--data", nargs="+", default=[], help="data sets in native form, published split")
     parser.add_argument("--pairs", type=int, default=810_128, help="of a generated graph, without --data")
-    parser.add_argument("--models", nargs="+", default=list(OURS), choices=OURS)
+    parser.add_argument("--models", nargs="+", default=list(SELFREC_NAME), choices=SELFREC_NAME)
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"), help="of ours")
     parser.add_argument("--selfrec", metavar="PATH", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
