@@ -107,10 +107,10 @@ def test_a_table_is_run_once_and_written(
     assert len(runner.configs) == RUNS
     assert f"[{RUNS}/{RUNS}] cold-item split" in capsys.readouterr().out
     names = sorted(path.name for path in (tmp_path / "results").iterdir())
-    figures = [
+    drawn = [
         f"quickstart_{name}.{end}" for name in ("gain_by_group", "metric_by_degree") for end in ("pdf", "png")
     ]
-    assert names == sorted(["quickstart.csv", "quickstart.md", "quickstart.tex", *figures])
+    assert names == sorted(["quickstart.csv", "quickstart.md", "quickstart.tex", *drawn])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "runs"]
     before = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
     assert _table() == 0
@@ -118,12 +118,24 @@ def test_a_table_is_run_once_and_written(
     assert {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()} == before
 
 
-def test_a_table_of_many_rows_has_a_figure_of_points(runner: Runner, figures: None, tmp_path: Path) -> None:
-    assert run_main(table.main, ["table=text_grid", "--seeds", "0"]) == 0
+POINTS = """
+title: Points.
+overrides: [dataset=debian]
+blocks: [{label: one, columns: {R@20: test/recall@20, N@20: test/ndcg@20}}]
+rows: [{label: popularity, overrides: [model=popularity], baseline: true}, {label: MF, overrides: [model=mf]}]
+trade_off: [test/recall@20, test/ndcg@20]
+"""
+
+
+def test_a_table_with_two_metrics_to_trade_has_a_figure_of_points(
+    runner: Runner, figures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "points.yaml").write_text(POINTS)
+    monkeypatch.setattr(table, "read_spec", lambda name: read_spec(name, tmp_path))
+    assert run_main(table.main, ["table=points"]) == 0
     names = {path.name for path in (tmp_path / "results").iterdir()}
-    files = ("csv", "md", "tex")
-    assert names == {f"text_grid.{end}" for end in files} | {
-        f"text_grid_trade_off.{end}" for end in ("pdf", "png")
+    assert names == {f"points.{end}" for end in ("csv", "md", "tex")} | {
+        f"points_trade_off.{end}" for end in ("pdf", "png")
     }
 
 
