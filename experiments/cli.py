@@ -72,9 +72,8 @@ def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None =
         sys.stdout.flush()
     except GnnrecError as error:
         return _fail(str(error))
-    except (
-        BrokenPipeError
-    ):  # who read our output left, as `| head` does; what is still to be printed has no reader
+    except BrokenPipeError:
+        # Who read our output left, as `| head` does; what is still to be printed has no reader.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_LEFT
     except KeyboardInterrupt:

@@ -107,18 +107,8 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' is no valid YAML ({error})") from error
     where = f"tables/{name}.yaml"
-    keys = (
-        "title",
-        "overrides",
-        "seeds",
-        "trials",
-        "blocks",
-        "rows",
-        "grid",
-        "tested",
-        "gain_over",
-        "trade_off",
-    )
+    keys = ("title", "overrides", "seeds", "trials", "blocks", "rows", "grid", "tested")
+    keys += ("gain_over", "trade_off")
     _check(tree, keys, ("title", "blocks", "rows"), where)
     for block in tree["blocks"]:
         _check(block, ("label", "overrides", "columns"), ("label", "columns"), where)

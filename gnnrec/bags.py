@@ -34,12 +34,12 @@ class Bags:
     def sum(self, value: Tensor, x: Tensor) -> Tensor:
         """Return y[r] = sum of value[e] x[index[e]] over bag r: [num_rows, dim]."""
         if x.is_cuda:
-            return _weighted(self.index, self.offset, value, x)
+            return bag_sums(self.index, self.offset, value, x)
         threads = torch.get_num_threads()
         if threads not in self._shared_out:
             self._shared_out[threads] = balance(self.offset, threads)
         offset, first = self._shared_out[threads]
-        return _weighted(self.index, offset, value, x)[first : first + self.num_rows]
+        return bag_sums(self.index, offset, value, x)[first : first + self.num_rows]
 
     def sum_at(self, wanted: Tensor, value: Tensor, x: Tensor) -> Tensor:
         """Return the sums of some bags alone: [len(wanted), dim]."""
@@ -50,7 +50,7 @@ class Bags:
         edge = torch.repeat_interleave(start - offset[:-1], length)
         edge += torch.arange(len(edge), device=x.device)
         index = self.index.index_select(0, edge)
-        return _weighted(index, offset.to(index.dtype), value.index_select(0, edge), x)
+        return bag_sums(index, offset.to(index.dtype), value.index_select(0, edge), x)
 
     def sum_from(self, given: Tensor, value: Tensor, rows: Tensor) -> Tensor:
         """Return all sums for an x that is zero outside `given` (distinct) and `rows` there: [num_rows, dim].
@@ -64,7 +64,8 @@ class Bags:
         return here.sum(value, packed)
 
 
-def _weighted(index: Tensor, offset: Tensor, value: Tensor, x: Tensor) -> Tensor:
+def bag_sums(index: Tensor, offset: Tensor, value: Tensor, x: Tensor) -> Tensor:
+    """Return the sum of value[e] x[index[e]] over each bag e = offset[r]..offset[r + 1] - 1: [len(offset) - 1, dim]."""
     if x.is_cuda:
         size = (len(offset) - 1, len(x))
         return torch.sparse_csr_tensor(offset, index, value, size=size, check_invariants=False) @ x

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from gnnrec.bags import offsets
+from gnnrec.bags import bag_sums, offsets
 
 _CELLS = {"cpu": 2**18, "cuda": 2**26}  # logits held at once: a block of 1 MB stays in a core's cache
 _LEAST_ROWS = 64
@@ -166,14 +165,10 @@ class _ChosenProducts(torch.autograd.Function):
         sorted_index, order = index.sort(stable=True)
         by_entry = offsets(sorted_index, len(table))
         return (
-            _bag_sums(index, by_row, slope, table),
-            _bag_sums(order // num, by_entry, slope.index_select(0, order), left),
+            bag_sums(index, by_row, slope, table),
+            bag_sums(order // num, by_entry, slope.index_select(0, order), left),
             None,
         )
-
-
-def _bag_sums(index: Tensor, offset: Tensor, value: Tensor, x: Tensor) -> Tensor:
-    return F.embedding_bag(index, x, offset, mode="sum", per_sample_weights=value, include_last_offset=True)
 
 
 def _blocks(

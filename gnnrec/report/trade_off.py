@@ -99,9 +99,12 @@ def _draw_block(
     axis.set_ylabel(labels[metrics[1]])
     axis.set_title(block.label, fontsize=9)
     axis.margins(0.12)
-    for place in dict.fromkeys(
-        [*front[-1:], *front, *known.tolist()]
-    ):  # the best in x first, which stands at the edge
+    order = [
+        *front[-1:],
+        *front,
+        *known.tolist(),
+    ]  # the best in x, which stands at the edge, has the first choice
+    for place in dict.fromkeys(order):
         axis.annotate(
             table.rows[place],
             (x[place], y[place]),
