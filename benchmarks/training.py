@@ -51,7 +51,7 @@ from gnnrec.training.sampler import NegativeSampler, PairSampler
 
 ROOT = Path(__file__).resolve().parents[1]
 DIM, LAYERS, BATCH = peers.DIM, peers.LAYERS, peers.BATCH
-IDENTITY = ["model", "contestant", "against", "data", "num_edges", "device"]
+IDENTITY = ["model", "contestant", "against", "data", "num_edges", "device", "processor"]
 OURS = ("lightgcn", "sgl-ed", "simgcl", "xsimgcl", "directau", "ultragcn")
 SELFREC_NAME = {"lightgcn": "LightGCN", "sgl-ed": "SGL", "simgcl": "SimGCL", "xsimgcl": "XSimGCL"}
 # contestants beside ours for a model, and the option that says where the tool is (None: a package)
