@@ -6,20 +6,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import pandas as pd
-
 from experiments.cli import Arguments, command_line, parse_arguments, run_main
 from experiments.search import Search
+from experiments.settings import Setting, best_setting, read_settings, with_setting, write_settings
 from experiments.spec import TABLES, Cell, Job, Place, TableSpec, read_spec, table_cells, table_jobs
 from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.evaluation.significance import MIN_SEEDS
-from gnnrec.files import whole_file, write_text
+from gnnrec.files import write_text
 from gnnrec.report.captions import group_note, protocol_note, seeds_note
 from gnnrec.report.compare import paired_p_values
 from gnnrec.report.frame import FinishedRun, metrics_frame
@@ -30,7 +28,7 @@ from gnnrec.run import open_run, run
 
 SWITCHES = {"--dry-run": "dry-run", "--report-only": "report-only", "--check": "check"}
 SWITCHES |= {name: "help" for name in ("-h", "--help")}
-OPTIONS = {name: name.lstrip("-") for name in ("--seeds", "--output", "--add", "--part")}
+OPTIONS = {name: name.lstrip("-") for name in ("--seeds", "--output", "--add", "--part", "--settings")}
 SHOWN = ("test/recall@20", "test/cold_only/recall@20")
 # Overrides that change where and how a table is computed, but none of its numbers.
 HARMLESS = ("tracking", "device")
@@ -46,6 +44,7 @@ usage: python experiments/table.py table=NAME [flags] [KEY=VALUE ...]
   --output FOLDER   where the table goes (results)
   --part 1/2        run the first of two shares of the runs and write nothing: several processes or machines with one
                     tracking.root take one each, and --report-only writes the table at the end
+  --settings FILE   rows that FILE, a NAME_settings.csv, has are run with its settings and not tuned
   KEY=VALUE         applied to every run of the table; needs --output if it changes the numbers
 
 Writes NAME.csv, NAME.md, NAME.tex, and, where the table has `gain_over`, the figures NAME_gain_by_group and
@@ -67,13 +66,15 @@ def main(argv: Sequence[str]) -> None:
     cells = table_cells(spec)
     if "part" in arguments.options:
         cells = part_of(cells, arguments.options["part"])
+    recorded = arguments.options.get("settings")
+    known = read_settings(Path(recorded), cells) if recorded else {}
     searches = {
         cell: Search([*cell.overrides, *cell.tune, f"seed={spec.seeds[0]}", *extra], spec.trials)
         for cell in cells
-        if cell.tune
+        if cell.tune and cell not in known
     }
     if "dry-run" in arguments.switches:
-        print(_plan(cells, searches, seeds, extra))
+        print(_plan(cells, known, searches, seeds, extra))
         return
     only_report = bool({"report-only", "check"} & arguments.switches)
     untried = sum(search.missing for search in searches.values())
@@ -82,8 +83,10 @@ def main(argv: Sequence[str]) -> None:
             f"{untried} settings of table '{spec.name}' were not tried yet; "
             "the same command without --report-only and --check tries them"
         )
-    cells = [_tuned(cell, searches.get(cell)) for cell in cells]
-    jobs = table_jobs(cells, seeds, extra)
+    settings = {
+        cell: known[cell] if cell in known else _tune(cell, searches[cell]) for cell in cells if cell.tune
+    }
+    jobs = table_jobs([with_setting(cell, settings.get(cell)) for cell in cells], seeds, extra)
     folders = {job.place: open_run(job.config) for job in jobs}
     missing = [job for job in jobs if not folders[job.place].finished]
     if missing and only_report:
@@ -103,7 +106,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"{output / spec.name}.csv, .md and .tex are what the run directories give")
         return
     paths = write_table(table, output) + draw_figures(spec, table, runs, output)
-    paths += write_settings(searches, output / f"{spec.name}_settings.csv")
+    paths += write_settings(settings, output / f"{spec.name}_settings.csv")
     paths += update_readme(table, output)
     print(f"\n{to_markdown(table)}")
     print(f"written: {', '.join(str(path) for path in paths)}")
@@ -201,26 +204,6 @@ def _item_hits(runs: Mapping[Place, FinishedRun]) -> dict[str, dict[str, list[It
     return curves
 
 
-def write_settings(searches: Mapping[Cell, Search], path: Path) -> list[Path]:
-    """Write what was chosen for each tuned cell, and among what, as csv; return its path, or none."""
-    if not searches:
-        return []
-    rows = [
-        {
-            "block": cell.block,
-            "row": cell.row,
-            "among": " ".join(cell.tune),
-            "tried": len(search.trials),
-            "chosen": " ".join(_chosen(cell, search)),
-            search.metric: round(search.ranked()[0].value, 6),
-        }
-        for cell, search in searches.items()
-    ]
-    with whole_file(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
-    return [path]
-
-
 def update_readme(table: Table, output: Path) -> list[Path]:
     """Put the table between its markers in the README.md beside `output`, if it has them; return its path."""
     path = output.absolute().parent / "README.md"
@@ -266,26 +249,23 @@ def _output(arguments: Arguments, extra: Sequence[str]) -> Path:
     return Path("results")
 
 
-def _tuned(cell: Cell, search: Search | None) -> Cell:
-    """Return the cell with the settings that its search finds; settings that were not tried yet are tried."""
-    if search is None:
-        return cell
+def _tune(cell: Cell, search: Search) -> Setting:
+    """Return the best setting of a cell; those that were not tried yet are tried."""
     if search.missing:
         print(f"{cell}: {search.missing} settings to try", flush=True)
         try:
             search.run()
         except GnnrecError as error:
             raise type(error)(f"{cell}: {error}") from error
-    return replace(cell, overrides=(*cell.overrides, *_chosen(cell, search)), tune=())
-
-
-def _chosen(cell: Cell, search: Search) -> tuple[str, ...]:
-    start = len(cell.overrides)
-    return search.ranked()[0].overrides[start : start + len(cell.tune)]
+    return best_setting(cell, search)
 
 
 def _plan(
-    cells: Sequence[Cell], searches: Mapping[Cell, Search], seeds: Sequence[int], extra: Sequence[str]
+    cells: Sequence[Cell],
+    known: Mapping[Cell, Setting],
+    searches: Mapping[Cell, Search],
+    seeds: Sequence[int],
+    extra: Sequence[str],
 ) -> str:
     lines = []
     finished = to_run = to_try = 0
@@ -296,7 +276,8 @@ def _plan(
             lines.append(f"to tune   {cell}\n          {command_line('tune.py', words)}")
             to_try, to_run = to_try + search.missing, to_run + len(seeds)
             continue
-        for job in table_jobs([_tuned(cell, search)], seeds, extra):
+        setting = known.get(cell) if search is None else best_setting(cell, search)
+        for job in table_jobs([with_setting(cell, setting)], seeds, extra):
             done = open_run(job.config).finished
             finished, to_run = finished + done, to_run + (not done)
             lines.append(

@@ -263,6 +263,17 @@ def test_rows_are_tuned_alike_and_run_with_the_best(
     ]
     assert all(f"model.baseline.k={best}" in row["chosen"] for row in rows)
     assert "best of 2 by NDCG@20 on validation of seed 3" in (tmp_path / "results" / "tuned.md").read_text()
+    # elsewhere, from the settings that were kept: nothing is searched
+    written = (tmp_path / "results" / "tuned_settings.csv").read_bytes()
+    kept = tmp_path / "kept.csv"
+    kept.write_bytes(written)
+    words += ["--settings", str(kept), f"tracking.root={tmp_path / 'elsewhere'}"]
+    assert run_main(table.main, [*words, "--dry-run"]) == 0
+    assert f"model.baseline.k={best}" in capsys.readouterr().out
+    assert run_main(table.main, words) == 0
+    assert len(tuned) == 4
+    assert len(runner.configs) == 16
+    assert (tmp_path / "results" / "tuned_settings.csv").read_bytes() == written
 
 
 def test_rows_of_another_table(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""Settings that were chosen for the rows of a table, written and read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.settings import Setting, read_settings, with_setting, write_settings
+from experiments.spec import Cell
+from gnnrec.errors import DataError
+
+TUNED = Cell("a block", "kNN, wide", ("model=item_knn",), ("model.baseline.k=10,20", "+x={y: 1, z: 2}"))
+FIXED = Cell("a block", "popularity", ("model=popularity",), ())
+
+
+def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "t_settings.csv"
+    setting = Setting(("model.baseline.k=20", "+x={y: 1, z: 2}"), 2, 0.25)
+    assert write_settings({TUNED: setting}, path) == [path]
+    other = Cell("another block", "kNN, wide", (), ("model.baseline.k=10,20",))
+    assert read_settings(path, [FIXED, TUNED, other]) == {TUNED: setting}
+    assert with_setting(TUNED, setting).overrides == ("model=item_knn", *setting.chosen)
+    assert with_setting(TUNED, setting).tune == ()
+    assert with_setting(FIXED, None) is FIXED
+    assert write_settings({}, tmp_path / "none.csv") == []
+    assert not (tmp_path / "none.csv").exists()
+
+
+def test_a_setting_chosen_among_others_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "t_settings.csv"
+    write_settings({TUNED: Setting(("model.baseline.k=20", "+x={y: 1, z: 2}"), 2, 0.25)}, path)
+    wider = Cell(TUNED.block, TUNED.row, TUNED.overrides, ("model.baseline.k=10,20,30",))
+    with pytest.raises(DataError, match=r"'a block · kNN, wide' chosen among model.baseline.k=10,20 "):
+        read_settings(path, [wider])
+
+
+@pytest.mark.parametrize("text", [None, "", "block,row\na,b\n", "block,row,among,tried,chosen\nx,y,z,1,w\n"])
+def test_a_file_without_settings_is_an_error(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "t_settings.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=r"expected a NAME_settings\.csv"):
+        read_settings(path, [TUNED])
