@@ -41,17 +41,18 @@ class LightGCNpp(nn.Module):
 
     def forward(self, view: View, keep_layers: bool = False) -> States:
         """Encode a view; `keep_layers` also returns the states of layers 0..L."""
-        state, layers, own = view.x, [view.x], F.normalize(view.x, dim=-1)
+        layers, own = [view.x], F.normalize(view.x, dim=-1)
         for layer in range(1, self.num_layers + 1):
             graph = view.graph_at(layer)
-            message = _degree_power(graph.degree, -self.beta) * F.normalize(state, dim=-1)
+            length = layers[-1].norm(dim=-1, keepdim=True).clamp(min=1e-12)
+            message = layers[-1] * (_degree_power(graph.degree, -self.beta) / length)
             state = _degree_power(graph.degree, -self.alpha) * graph.propagate(message, "sum")
-            state = torch.where((graph.degree == 0).unsqueeze(1), own, state)
-            if view.perturb is not None:
-                state = view.perturb(state, layer)
-            layers.append(state)
-        mean = torch.stack(layers[1:]).mean(dim=0)
-        final = torch.lerp(mean, view.x, self.gamma)
+            if graph.isolated is not None:
+                state = torch.where(graph.isolated.unsqueeze(1), own, state)
+            layers.append(state if view.perturb is None else view.perturb(state, layer))
+        final = self.gamma * view.x
+        for state in layers[1:]:
+            final = torch.add(final, state, alpha=(1 - self.gamma) / self.num_layers)
         return States(final, layers if keep_layers else [])
 
 
