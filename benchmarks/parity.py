@@ -38,8 +38,8 @@ LEGACY = "legacy_test_selected"
 TRAINED = ["init.std=0.01", "train=bsl", "train.eval_every=0", "eval.refit=true"]
 # depth, temperature and batch of the BSL authors on Yelp2018; the weights of the fusion are Gowalla's
 YELP = ["model.encoder.num_layers=3", "model.objective.rank.term.temperature=0.15", "train.batch_size=1024"]
-# stopped on test, as the source was; weights and batch of SELFRec are those of our presets (which have three layers where
-# its file says two)
+# stopped on test, as the source was; weights and batch of SELFRec are our presets', which have three layers where its
+# files say two
 STOPPED = ["init.std=0.01", "train.precision=bfloat16", "train.eval_every=2"]
 BARS_KNN = ["model=item_knn", "model.baseline.normalize=true", "model.baseline.center=true"]
 RP3 = ["model=rp3beta", "model.baseline.normalize=true"]
