@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from experiments.settings import Setting, read_settings, with_setting, write_settings
-from experiments.spec import Cell
+from experiments.spec import Cell, read_spec, table_cells
 from gnnrec.errors import DataError
 
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 TUNED = Cell("a block", "kNN, wide", ("model=item_knn",), ("model.baseline.k=10,20", "+x={y: 1, z: 2}"))
 FIXED = Cell("a block", "popularity", ("model=popularity",), ())
 
@@ -42,3 +43,10 @@ def test_a_file_without_settings_is_an_error(tmp_path: Path, text: str | None) -
         path.write_text(text)
     with pytest.raises(DataError, match=r"expected a NAME_settings\.csv"):
         read_settings(path, [TUNED])
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*_settings.csv")), ids=lambda path: path.stem)
+def test_shipped_settings_are_those_of_every_tuned_row(path: Path) -> None:
+    cells = [cell for cell in table_cells(read_spec(path.stem.removesuffix("_settings"))) if cell.tune]
+    assert cells
+    assert list(read_settings(path, cells)) == cells
