@@ -18,6 +18,7 @@ REDUCTIONS = (
     "whiten_zca",
     "variance",
     "informed",
+    "canonical",
     "random_projection",
 )
 

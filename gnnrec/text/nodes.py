@@ -77,7 +77,7 @@ def node_vectors(
 def fit_data(train: Interactions, side: str, config: TextConfig) -> tuple[np.ndarray, np.ndarray | None]:
     """Return what controls and reductions of a side are fitted on: rows that train has, bool [n], and pairs."""
     fit_rows = (train.item_counts() if side == "item" else train.user_counts()) > 0
-    wants_pairs = config.reduce == "informed"
+    wants_pairs = config.reduce in ("informed", "canonical")
     return fit_rows, co_interaction_pairs(train, _NUM_PAIRS, config.seed, side) if wants_pairs else None
 
 

@@ -1,10 +1,11 @@
-"""Centring, standardising, PCA, whitening, selection and projection, fitted on training rows only."""
+"""Centring, scaling, PCA, whitening, canonical correlation, selection, projection: fitted on training rows only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range
 from gnnrec.text.config import REDUCTIONS
@@ -49,7 +50,11 @@ def fit_reduction(
     shrinkage mean(l), and directions without variance map to zero. variance: the k dimensions of largest
     variance (LLMInit: Zhang et al. 2025, https://arxiv.org/abs/2503.01814). informed: the k dimensions
     whose standardised values agree most over `pairs` [m, 2] of rows, score_d = mean over pairs of z_i[d]
-    z_j[d]. random_projection: x G, G normal with variance 1/k.
+    z_j[d]. random_projection: x G, G normal with variance 1/k. canonical: with B the mean over `pairs` of
+    x_i x_j^T, made symmetric, S = U diag(s) U^T and S^-1/2 B S^-1/2 = V diag(r) V^T, r descending,
+    (x - mean) S^-1/2 V_k diag(max(r_k, 0))^1/2: products of rows are sums over the canonical variates of
+    partners, each times its correlation (Hotelling 1936, https://doi.org/10.1093/biomet/28.3-4.321). A pair
+    weighs (f_i f_j)^-1/2, f_i the number of pairs that have row i: popular items are not everybody's partner.
 
     dim: k; None keeps all dimensions. The sign of each principal direction makes its largest entry
     positive, so that the same rows give the same map.
@@ -75,7 +80,15 @@ def fit_reduction(
         return _reduction(mean, np.eye(width))
     if how == "standardize":
         return _reduction(mean, np.diag(_inverse(exact.std(axis=0))))
+    if how == "canonical":
+        return _reduction(mean, _canonical(exact - mean, k, shrinkage, _given(pairs, how)))
     return _reduction(mean, _principal(exact - mean, how, k, shrinkage))
+
+
+def _given(pairs: np.ndarray | None, how: str) -> np.ndarray:
+    if pairs is None or not len(pairs):
+        raise ConfigError(f"text.reduce={how} needs pairs of training rows that share interactions")
+    return pairs
 
 
 def _selection(vectors: np.ndarray, how: str, k: int, seed: int, pairs: np.ndarray | None) -> np.ndarray:
@@ -87,8 +100,7 @@ def _selection(vectors: np.ndarray, how: str, k: int, seed: int, pairs: np.ndarr
     if how == "variance":
         score = vectors.var(axis=0)
     else:
-        if pairs is None or not len(pairs):
-            raise ConfigError("text.reduce=informed needs pairs of training rows that share interactions")
+        pairs = _given(pairs, how)
         z = (vectors - vectors.mean(axis=0)) * _inverse(vectors.std(axis=0))
         score = np.einsum("pd,pd->d", z[pairs[:, 0]], z[pairs[:, 1]]) / len(pairs)
     chosen = np.sort(np.argsort(-score, kind="stable")[:k])
@@ -98,14 +110,30 @@ def _selection(vectors: np.ndarray, how: str, k: int, seed: int, pairs: np.ndarr
 def _principal(centred: np.ndarray, how: str, k: int, shrinkage: float) -> np.ndarray:
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
-    vectors = vectors * np.where(largest < 0, -1.0, 1.0)
+    vectors = _signed(vectors)
     if how == "pca":
         return vectors[:, :k]
     scale = _inverse(np.sqrt((1 - shrinkage) * values + shrinkage * values.mean()))
     if how == "whiten_pca":
         return vectors[:, :k] * scale[:k]
     return (vectors * scale) @ vectors.T
+
+
+def _canonical(centred: np.ndarray, k: int, shrinkage: float, pairs: np.ndarray) -> np.ndarray:
+    whiten = _principal(centred, "whiten_zca", centred.shape[1], shrinkage)
+    often = np.bincount(pairs.ravel(), minlength=len(centred))
+    weight = 1 / np.sqrt(often[pairs].prod(axis=1))
+    partners = sp.csr_array((weight / weight.sum(), pairs.T), shape=(len(centred), len(centred)))
+    white = centred @ whiten
+    between = white.T @ (partners @ white)
+    correlation, directions = np.linalg.eigh((between + between.T) / 2)
+    correlation, directions = correlation[::-1][:k], _signed(directions[:, ::-1][:, :k])
+    return whiten @ directions * np.sqrt(np.maximum(correlation, 0))
+
+
+def _signed(directions: np.ndarray) -> np.ndarray:
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0)
+    return directions * np.where(largest < 0, -1.0, 1.0)
 
 
 def _inverse(spread: np.ndarray) -> np.ndarray:

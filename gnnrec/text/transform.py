@@ -22,7 +22,7 @@ def transform(
     present: bool [n], rows that have a vector; the others stay out of every fit and end as zeros.
     fit_rows: bool [n], rows that training sees; needed by control=gaussian and by every reduction, so that
     nothing is learned from held-out rows. fit_pairs: int [m, 2], rows that share interactions, for
-    reduce=informed.
+    reduce=informed and canonical.
 
     Shapes: [n, d] -> float32 [n, k].
     """

@@ -63,6 +63,33 @@ def test_dimensions_are_chosen_by_variance_or_by_agreement_over_pairs():
         fit_reduction(x, "informed", 1)
 
 
+def test_canonical_variates_are_ordered_and_scaled_by_what_partners_share():
+    x = RNG.standard_normal((400, 4))
+    pairs = np.arange(400).reshape(200, 2)
+    x[pairs[:, 1], 2] = x[pairs[:, 0], 2]  # the same in both
+    x[pairs[:, 1], 0] = 0.5 * x[pairs[:, 0], 0] + 0.75**0.5 * x[pairs[:, 1], 0]  # half of it shared
+    mixed = (x @ RNG.standard_normal((4, 4)) + 3).astype(np.float32)  # any invertible map gives the same
+    z = fit_reduction(mixed, "canonical", pairs=pairs).apply(mixed)
+    assert abs(np.corrcoef(z[:, 0], x[:, 2])[0, 1]) > 0.99
+    assert abs(np.corrcoef(z[:, 1], x[:, 0])[0, 1]) > 0.95
+    np.testing.assert_allclose(z[:, :2].var(axis=0), [1, 0.5], atol=0.1)
+    # Of independent partners next to nothing is kept, and of the reverse of a partner nothing.
+    assert z[:, 2:].var(axis=0).max() < 0.2
+    np.testing.assert_allclose(fit_reduction(mixed, "canonical", 2, pairs=pairs).apply(mixed), z[:, :2])
+    with pytest.raises(ConfigError, match=r"text\.reduce=canonical needs pairs"):
+        fit_reduction(mixed, "canonical")
+
+
+def test_a_pair_with_a_frequent_row_weighs_less():
+    x = RNG.standard_normal((60, 2))
+    x[1::2, 0] = x[::2, 0]
+    frequent = np.stack([np.zeros(500, dtype=int), RNG.integers(2, 60, 500)], axis=1)
+    pairs = np.concatenate([np.arange(60).reshape(30, 2), frequent])
+    z = fit_reduction(x.astype(np.float32), "canonical", pairs=pairs).apply(x.astype(np.float32))
+    # 500 pairs of row 0 with anything against 30 pairs that agree in the first dimension.
+    assert abs(np.corrcoef(z[:, 0], x[:, 0])[0, 1]) > 0.9
+
+
 def test_random_projection_keeps_lengths_on_average_and_obeys_the_seed():
     x = RNG.standard_normal((300, 200)).astype(np.float32)
     projected = fit_reduction(x, "random_projection", 100, seed=1).apply(x)
