@@ -16,7 +16,7 @@ from gnnrec.errors import ConfigError
 from gnnrec.files import whole_file, write_text
 from gnnrec.report.figures import arrays_of, draw_evaluation
 from gnnrec.report.frame import FinishedRun, finished_runs, records
-from gnnrec.report.rivals import all_pairs, by_model, comparison_table
+from gnnrec.report.rivals import all_pairs, by_model, comparison_table, legend
 from gnnrec.report.tables import to_markdown, write_table
 
 SWITCHES = {name: "help" for name in ("-h", "--help")}
@@ -52,14 +52,14 @@ def main(argv: Sequence[str]) -> None:
     table = comparison_table(models, metrics, name)
     paths = write_table(table, output)
     pairs = all_pairs(models, metrics)
-    text = to_markdown(table)
+    names = legend(models)
+    text = to_markdown(table) + (f"\n{names}\n" if names else "")
     if len(pairs):
-        shown = pairs_text(pairs)
-        text = f"{text}\n**pairs**\n\n```\n{shown}\n```\n"
-        write_text(output / f"{name}.md", text)
+        text = f"{text}\n**pairs**\n\n```\n{pairs_text(pairs)}\n```\n"
         with whole_file(output / f"{name}_pairs.csv") as temporary:
             pairs.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
         paths.append(output / f"{name}_pairs.csv")
+    write_text(output / f"{name}.md", text)
     paths += draw_evaluation(arrays_of(models), output / f"{name}_figures")
     print(text)
     for warning in dict.fromkeys(pairs["warning"] if len(pairs) else []):

@@ -46,7 +46,7 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     settings: dict[str, dict[str, Any]] = {}
     models: dict[str, list[FinishedRun]] = {}
     for run in sorted(runs, key=_place):
-        config = {key: value for key, value in run.config.items() if key not in _NO_MODEL}
+        config = _settings(run)
         key = json.dumps(config, sort_keys=True)
         settings[key] = flatten(config)
         if any(other.config["seed"] == run.config["seed"] for other in models.get(key, [])):
@@ -55,9 +55,20 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     return {_label(settings[key], list(settings.values())): found for key, found in models.items()}
 
 
+def legend(models: Models) -> str:
+    """Return a line for each model whose label does not say it: name and settings in which those of its name differ."""
+    settings = {label: flatten(_settings(runs[0])) for label, runs in models.items()}
+    full = {label: _full_label(setting, list(settings.values())) for label, setting in settings.items()}
+    return "\n".join(f"- {label}: {text}" for label, text in full.items() if label != text)
+
+
+def _settings(run: FinishedRun) -> dict[str, Any]:
+    return {key: value for key, value in run.config.items() if key not in _NO_MODEL}
+
+
 def _place(run: FinishedRun) -> tuple[str, str, int]:
-    config = {key: value for key, value in run.config.items() if key not in _NO_MODEL}
-    return str(run.config["model"]["name"]), json.dumps(config, sort_keys=True), int(run.config["seed"])
+    settings = json.dumps(_settings(run), sort_keys=True)
+    return str(run.config["model"]["name"]), settings, int(run.config["seed"])
 
 
 def comparison_table(models: Models, metrics: Sequence[str], name: str = "compare") -> Table:
@@ -136,14 +147,23 @@ def _fingerprint(run: FinishedRun, name: str) -> str:
 
 
 def _label(setting: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> str:
-    name = str(setting["model.name"])
-    same = [other for other in every if other["model.name"] == name]
+    label = _full_label(setting, every)
+    return (
+        label
+        if len(label) <= _LONGEST_LABEL
+        else f"{setting['model.name']} #{_same(setting, every).index(setting) + 1}"
+    )
+
+
+def _full_label(setting: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> str:
+    name, same = str(setting["model.name"]), _same(setting, every)
     keys = sorted({key for other in same for key in other})
     differing = [key for key in keys if len({str(other.get(key)) for other in same}) > 1]
-    if not differing:
-        return name
-    label = f"{name} ({', '.join(f'{key}={setting.get(key)}' for key in differing)})"
-    return label if len(label) <= _LONGEST_LABEL else f"{name} #{same.index(setting) + 1}"
+    return f"{name} ({', '.join(f'{key}={setting.get(key)}' for key in differing)})" if differing else name
+
+
+def _same(setting: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [other for other in every if other["model.name"] == setting["model.name"]]
 
 
 def _seeds_note(models: Models) -> str:

@@ -29,6 +29,9 @@ def test_a_folder_of_runs_becomes_tables_pairs_and_figures(
     shown = capsys.readouterr()
     assert "coverage@20" in shown.out
     assert "popular 2" in shown.out or "kNN 2" in shown.out
+    # Given names are told with what they stand for: models come by name, not in the order of the folders.
+    assert "- kNN: item_knn\n- popular: popularity\n" in shown.out
+    assert "- kNN: item_knn\n" in (tmp_path / "out" / "two.md").read_text()
     assert "2 of at least 5 seeds" in shown.err
     pairs = pd.read_csv(tmp_path / "out" / "two_pairs.csv")
     assert pairs["metric"].tolist() == ["test/recall@20", "test/ndcg@20"]

@@ -6,7 +6,7 @@ from scipy import stats
 
 from gnnrec.errors import DataError
 from gnnrec.evaluation.significance import compare
-from gnnrec.report.rivals import all_pairs, by_model, comparison_table
+from gnnrec.report.rivals import all_pairs, by_model, comparison_table, legend
 from gnnrec.report.tables import to_latex, to_markdown
 
 METRIC = "test/recall@20"
@@ -41,6 +41,8 @@ def test_models_of_one_name_are_told_apart_by_their_settings(make_run) -> None:
     assert list(by_model(runs)) == ["a (train.lr=0.1)", "a (train.lr=0.2)"]
     runs = [run for lr in ("x" * 50, "y" * 50) for run in _runs(make_run, "a", 0.0, seeds=1, lr=lr)]
     assert list(by_model(runs)) == ["a #1", "a #2"]
+    assert legend(by_model(runs)) == f"- a #1: a (train.lr={'x' * 50})\n- a #2: a (train.lr={'y' * 50})"
+    assert legend(by_model(_runs(make_run, "bb", 0.0, seeds=1))) == ""
 
 
 def test_only_runs_of_one_split_and_one_protocol_are_compared(make_run) -> None:
