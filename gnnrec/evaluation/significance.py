@@ -33,7 +33,8 @@ class Comparison:
         low, high: BCa bootstrap interval of the difference.
         effect_size: Cohen's d of paired samples, mean difference / its standard deviation over users.
         p_t, p_wilcoxon, p_permutation: two-sided p-values over users.
-        p_seeds: two-sided paired t-test over the means of the seeds; NaN for fewer than two.
+        p_seeds: two-sided paired t-test over the means of the seeds; NaN for fewer than two, and where neither model
+            changes with the seed.
         warning: what is too small for the numbers to be trusted, "" where nothing is.
     """
 
@@ -85,7 +86,7 @@ def compare(
         p_t=paired_t(difference),
         p_wilcoxon=wilcoxon(difference),
         p_permutation=sign_flip(difference, num_resamples, rng),
-        p_seeds=paired_t(np.nanmean(by_seed[0], axis=1) - np.nanmean(by_seed[1], axis=1)),
+        p_seeds=_over_seeds(*(np.nanmean(values, axis=1) for values in by_seed)),
         warning=_warning(len(difference), num_seeds),
     )
 
@@ -100,6 +101,12 @@ def _difference(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.n
     if not known.any():
         raise DataError("no user has a value in both models: nothing can be compared")
     return difference[known], known
+
+
+def _over_seeds(first: np.ndarray, second: np.ndarray) -> float:
+    if not np.ptp(first) and not np.ptp(second):
+        return float("nan")  # equal repetitions say nothing of another training
+    return paired_t(first - second)
 
 
 def _warning(num_users: int, num_seeds: int) -> str:

@@ -91,6 +91,14 @@ def test_users_are_averaged_over_seeds_and_unknown_ones_left_out() -> None:
     assert result.p_seeds == pytest.approx(by_seed)
 
 
+def test_seeds_that_change_nothing_are_no_evidence() -> None:
+    rng = np.random.default_rng(0)
+    baseline, other, trained = (np.tile(rng.random(50), (5, 1)) for _ in range(3))
+    trained = trained + rng.normal(scale=0.01, size=(5, 1))
+    assert np.isnan(compare(baseline, other).p_seeds)
+    assert compare(baseline, trained).p_seeds < 1
+
+
 def test_small_samples_are_warned_of() -> None:
     rng = np.random.default_rng(0)
     result = compare(rng.random((2, 12)), rng.random((2, 12)))
