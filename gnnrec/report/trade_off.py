@@ -77,7 +77,7 @@ def _draw_block(
     )
     cheap = np.array([row in baselines for row in table.rows])
     for kind, member, colour, marker in (
-        ("trained", ~cheap, COLOURS[0], "o"),
+        ("model", ~cheap, COLOURS[0], "o"),
         ("baseline", cheap, COLOURS[3], "s"),
     ):
         axis.errorbar(
