@@ -51,7 +51,7 @@ def fit_reduction(
     variance (LLMInit: Zhang et al. 2025, https://arxiv.org/abs/2503.01814). informed: the k dimensions
     whose standardised values agree most over `pairs` [m, 2] of rows, score_d = mean over pairs of z_i[d]
     z_j[d]. random_projection: x G, G normal with variance 1/k. canonical: with B the mean over `pairs` of
-    x_i x_j^T, made symmetric, S = U diag(s) U^T and S^-1/2 B S^-1/2 = V diag(r) V^T, r descending,
+    (x_i - mean)(x_j - mean)^T, made symmetric, S = U diag(s) U^T and S^-1/2 B S^-1/2 = V diag(r) V^T, r descending,
     (x - mean) S^-1/2 V_k diag(max(r_k, 0))^1/2: products of rows are sums over the canonical variates of
     partners, each times its correlation (Hotelling 1936, https://doi.org/10.1093/biomet/28.3-4.321). A pair
     weighs (f_i f_j)^-1/2, f_i the number of pairs that have row i: popular items are not everybody's partner.
