@@ -148,11 +148,9 @@ def _fingerprint(run: FinishedRun, name: str) -> str:
 
 def _label(setting: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> str:
     label = _full_label(setting, every)
-    return (
-        label
-        if len(label) <= _LONGEST_LABEL
-        else f"{setting['model.name']} #{_same(setting, every).index(setting) + 1}"
-    )
+    if len(label) <= _LONGEST_LABEL:
+        return label
+    return f"{setting['model.name']} #{_same(setting, every).index(setting) + 1}"
 
 
 def _full_label(setting: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> str:

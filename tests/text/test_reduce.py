@@ -73,7 +73,7 @@ def test_canonical_variates_are_ordered_and_scaled_by_what_partners_share():
     assert abs(np.corrcoef(z[:, 0], x[:, 2])[0, 1]) > 0.99
     assert abs(np.corrcoef(z[:, 1], x[:, 0])[0, 1]) > 0.95
     np.testing.assert_allclose(z[:, :2].var(axis=0), [1, 0.5], atol=0.1)
-    # Of independent partners next to nothing is kept, and of the reverse of a partner nothing.
+    # Of independent partners next to nothing is kept.
     assert z[:, 2:].var(axis=0).max() < 0.2
     np.testing.assert_allclose(fit_reduction(mixed, "canonical", 2, pairs=pairs).apply(mixed), z[:, :2])
     with pytest.raises(ConfigError, match=r"text\.reduce=canonical needs pairs"):
