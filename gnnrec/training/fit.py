@@ -99,7 +99,8 @@ def fit(
     `checkpoint` gives the same weights as one never interrupted.
 
     Args:
-        validate: returns `validation/...` metrics; without it all epochs run and the last weights stay (a refit).
+        validate: returns `validation/...` metrics; without it, or with eval_every of 0, all epochs run and the last
+            weights stay (a refit).
         checkpoint: file to resume from, if it is there, and to write to.
         on_row: is given each new row of the history.
         last_epoch: stop after this one, in the learning rates of `config.epochs`.
@@ -108,6 +109,7 @@ def fit(
     """
     check_memory(model, objective, config.batch_size, config.num_negatives)
     keep_freed_memory()
+    validate = validate if config.eval_every else None
     optimizer = make_optimizer(model, config)
     history, best = History(), {} if validate is None else _copy(model)
     if checkpoint is not None and checkpoint.exists():

@@ -160,6 +160,10 @@ def test_without_validation_all_epochs_run_and_the_last_weights_stay(setting: An
     fit(other, setting.objective, replace(CONFIG, epochs=3), validate, 0)
     assert equal(weights(model), states[2])
     assert equal(weights(other), states[0])
+    never = setting.model()
+    fit(never, setting.objective, replace(CONFIG, epochs=3, eval_every=0), validate, 0)
+    assert len(states) == 3
+    assert equal(weights(never), states[2])
 
 
 def test_scores_after_training_are_those_of_the_best_weights(setting: Any) -> None:
