@@ -25,6 +25,7 @@ from gnnrec.report.gains import ItemHits, gain_by_group, metric_against_degree
 from gnnrec.report.tables import Block, Table, summarise, to_markdown, write_table
 from gnnrec.report.trade_off import trade_off
 from gnnrec.run import open_run, run
+from gnnrec.tracking import RunDir
 
 SWITCHES = {"--dry-run": "dry-run", "--report-only": "report-only", "--check": "check"}
 SWITCHES |= {name: "help" for name in ("-h", "--help")}
@@ -88,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
     }
     jobs = table_jobs([with_setting(cell, settings.get(cell)) for cell in cells], seeds, extra)
     folders = {job.place: open_run(job.config) for job in jobs}
-    missing = [job for job in jobs if not folders[job.place].finished]
+    missing = _distinct([job for job in jobs if not folders[job.place].finished], folders)
     if missing and only_report:
         raise DataError(
             f"{len(missing)} of the {len(jobs)} runs of table '{spec.name}' are not finished; "
@@ -274,11 +275,14 @@ def _plan(
         if search is not None and search.missing:
             words = [*cell.overrides, *cell.tune, *extra, "--trials", str(len(search.trials))]
             lines.append(f"to tune   {cell}\n          {command_line('tune.py', words)}")
-            to_try, to_run = to_try + search.missing, to_run + len(seeds)
+            to_try += search.missing
+            to_run += len({open_run(job.config).path for job in table_jobs([cell], seeds, extra)})
             continue
         setting = known.get(cell) if search is None else best_setting(cell, search)
-        for job in table_jobs([with_setting(cell, setting)], seeds, extra):
-            done = open_run(job.config).finished
+        jobs = table_jobs([with_setting(cell, setting)], seeds, extra)
+        folders = {job.place: open_run(job.config) for job in jobs}
+        for job in _distinct(jobs, folders):
+            done = folders[job.place].finished
             finished, to_run = finished + done, to_run + (not done)
             lines.append(
                 f"{'finished' if done else 'to run':8}  {job.place}\n"
@@ -286,6 +290,11 @@ def _plan(
             )
     tried = f", {to_try} settings to try" if to_try else ""
     return "\n".join([*lines, f"{finished} finished, {to_run} to run{tried}"])
+
+
+def _distinct(jobs: Sequence[Job], folders: Mapping[Place, RunDir]) -> list[Job]:
+    """Return the first job of every run directory: a baseline has one for all seeds."""
+    return list({folders[job.place].path: job for job in reversed(jobs)}.values())[::-1]
 
 
 def _run_missing(jobs: Sequence[Job], missing: Sequence[Job]) -> None:

@@ -188,6 +188,7 @@ class RunConfig:
         if self.model.baseline is not None:
             values.pop("train")
             values.pop("init")
+            values["seed"] = 0  # its own arguments say what it draws: one run stands for all seeds
         if not any(self.needs_text()):
             values.pop("text")
         text = json.dumps([values, data_fingerprint], sort_keys=True)

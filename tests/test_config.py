@@ -192,7 +192,7 @@ def test_the_key_leaves_out_what_the_model_does_not_use() -> None:
     text = make("init.mode", "text")
     hashed = replace(text, text=replace(text.text, model="hash"))
     assert hashed.key("x") != text.key("x")
-    for path, value in (("train.lr", 0.1), ("init.dim", 8), ("text.model", "hash")):
+    for path, value in (("train.lr", 0.1), ("init.dim", 8), ("text.model", "hash"), ("seed", 5)):
         assert make(path, value, POPULARITY).key("x") == make(model=POPULARITY).key("x")
     reader = {**POPULARITY, "needs_text": True}
     assert make("text.model", "hash", reader).key("x") != make(model=reader).key("x")

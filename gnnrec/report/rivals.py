@@ -102,8 +102,9 @@ def comparison_table(models: Models, metrics: Sequence[str], name: str = "compar
 def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:
     """Return one row per metric and pair of models: the fields of `significance.compare`, and corrected p-values.
 
-    `p_holm` and `p_bh` correct `p_t` over the pairs of a metric (family-wise error, false discovery rate). Models
-    with different seeds are compared by their means over seeds; `p_seeds` then is NaN.
+    `p_holm` and `p_bh` correct `p_t` over the pairs of a metric (family-wise error, false discovery rate). A baseline's
+    one run stands for every seed of a trained model. Two trained models with different seeds are compared by their
+    means over seeds; `p_seeds` then is NaN.
     """
     frames = []
     for metric in metrics:
@@ -112,7 +113,11 @@ def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:
         for place, first in enumerate(names):
             for second in names[place + 1 :]:
                 one, two = values[first], values[second]
-                if _seeds(models[first]) != _seeds(models[second]):
+                if _is_baseline(models[first]):
+                    one = np.broadcast_to(one[:1], two.shape)
+                elif _is_baseline(models[second]):
+                    two = np.broadcast_to(two[:1], one.shape)
+                elif _seeds(models[first]) != _seeds(models[second]):
                     one, two = one.mean(axis=0), two.mean(axis=0)
                 rows.append({"metric": metric, "row": first, "column": second, **vars(compare(one, two))})
         if rows:
@@ -124,6 +129,11 @@ def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:
 
 def _seeds(runs: Sequence[FinishedRun]) -> list[int]:
     return [int(run.config["seed"]) for run in runs]
+
+
+def _is_baseline(runs: Sequence[FinishedRun]) -> bool:
+    """Whether nothing in these runs depends on their seed (`RunConfig.key`)."""
+    return runs[0].config["model"].get("baseline") is not None
 
 
 def _by_seed(runs: Sequence[FinishedRun], metric: str) -> np.ndarray:
@@ -165,7 +175,9 @@ def _same(setting: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> lis
 
 
 def _seeds_note(models: Models) -> str:
-    counts = {label: len(runs) for label, runs in models.items()}
+    counts = {label: len(runs) for label, runs in models.items() if not _is_baseline(runs)}
+    if not counts:
+        return "Nothing was trained."
     few = [label for label, count in counts.items() if count < MIN_SEEDS]
     text = "Seeds: " + ", ".join(f"{label} {count}" for label, count in counts.items()) + "."
     return f"{text} Fewer than {MIN_SEEDS} seeds: no claim rests on {', '.join(few)}." if few else text

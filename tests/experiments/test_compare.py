@@ -12,7 +12,7 @@ from experiments.cli import run_main
 
 @pytest.fixture
 def runs(small: list[str], tmp_path: Path) -> Path:
-    for model in ("popularity", "item_knn"):
+    for model in ("lightgcn", "item_knn"):
         for seed in (0, 1):
             words = [*small, f"model={model}", f"seed={seed}", f"tracking.root={tmp_path / 'runs'}"]
             assert run_main(run_script.main, words) == 0
@@ -23,14 +23,14 @@ def test_a_folder_of_runs_becomes_tables_pairs_and_figures(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    words = [str(runs), "--output", str(tmp_path / "out"), "--name", "two", "--models", "kNN,popular"]
+    words = [str(runs), "--output", str(tmp_path / "out"), "--name", "two", "--models", "kNN,graph"]
     words += ["--metrics", "recall@20,ndcg@20,coverage@20"]
     assert run_main(compare.main, words) == 0
     shown = capsys.readouterr()
     assert "coverage@20" in shown.out
-    assert "popular 2" in shown.out or "kNN 2" in shown.out
+    assert "Seeds: graph 2. Fewer than 5 seeds: no claim rests on graph." in shown.out
     # Given names are told with what they stand for: models come by name, not in the order of the folders.
-    assert "- kNN: item_knn\n- popular: popularity\n" in shown.out
+    assert "- kNN: item_knn\n- graph: lightgcn\n" in shown.out
     assert "- kNN: item_knn\n" in (tmp_path / "out" / "two.md").read_text()
     assert "2 of at least 5 seeds" in shown.err
     pairs = pd.read_csv(tmp_path / "out" / "two_pairs.csv")

@@ -13,13 +13,15 @@ METRIC = "test/recall@20"
 USERS = 60
 
 
-def _runs(make_run, name: str, shift: float, seeds: int = 5, lr: object = 0.1, **options) -> list:
+def _runs(
+    make_run, name: str, shift: float, seeds: int = 5, lr: object = 0.1, baseline: object = None, **options
+) -> list:
     runs = []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         values = rng.uniform(size=USERS) + shift + 0.02 * np.random.default_rng(len(name)).normal(size=USERS)
         config = {
-            "model": {"name": name},
+            "model": {"name": name, "baseline": baseline},
             "train": {"lr": lr},
             "seed": seed,
             "tracking": {"root": f"somewhere-{seed}"},
@@ -106,6 +108,26 @@ def test_models_with_different_numbers_of_seeds_are_compared_by_their_means(make
     pairs = all_pairs(models, [METRIC])
     assert np.isnan(pairs.loc[0, "p_seeds"])
     assert pairs.loc[0, "p_t"] < 0.05
+
+
+def test_one_run_of_a_baseline_stands_for_every_seed(make_run) -> None:
+    baseline = {"_target_": "gnnrec.baselines.EASE"}
+    models = by_model(
+        _runs(make_run, "a", 0.0)
+        + _runs(make_run, "bb", 0.1, seeds=1, baseline=baseline)
+        + _runs(make_run, "ccc", 0.2, seeds=1, baseline=baseline)
+    )
+    pairs = all_pairs(models, [METRIC]).set_index(["row", "column"])
+    trained = pairs.loc[("a", "bb")]
+    assert trained["num_seeds"] == 5
+    assert trained["p_seeds"] < 0.05
+    assert trained["warning"] == ""
+    assert np.isnan(pairs.loc[("bb", "ccc"), "p_seeds"])
+    caption = comparison_table(models, [METRIC]).caption
+    assert "Seeds: a 5." in caption
+    assert "no claim rests" not in caption
+    alone = comparison_table({name: models[name] for name in ("bb", "ccc")}, [METRIC]).caption
+    assert "Nothing was trained." in alone
 
 
 def test_seeds_are_paired_whatever_the_order_of_the_folders(make_run) -> None:
