@@ -10,9 +10,9 @@ import pytest
 
 from experiments import search, table
 from experiments.cli import run_main
-from experiments.spec import TABLES, TableSpec, read_spec, table_cells, table_jobs
+from experiments.spec import TableSpec, read_spec, table_cells, table_jobs
 from gnnrec.config import RunConfig
-from gnnrec.errors import ConfigError, DataError
+from gnnrec.errors import DataError
 from gnnrec.report.frame import FinishedRun
 from gnnrec.run import RunResult
 from gnnrec.tracking import RunDir
@@ -90,15 +90,6 @@ def figures(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _table(*words: str) -> int:
     return run_main(table.main, ["table=quickstart", *words])
-
-
-def test_the_quickstart_is_different_runs() -> None:
-    jobs = table_jobs(table_cells(QUICKSTART), QUICKSTART.seeds)
-    assert len(jobs) == RUNS
-    assert len({job.config.key("data") for job in jobs}) == RUNS
-    assert {job.config.dataset.name for job in jobs} == {"debian"}
-    assert {job.config.split.name for job in jobs} == {"random", "cold_item"}
-    assert len({job.place for job in jobs}) == RUNS
 
 
 def test_a_table_is_run_once_and_written(
@@ -183,25 +174,6 @@ def test_parts_run_everything_once_and_write_nothing(
     assert "'--part' must be K/N with K from 1 to N, as in 1/2 (got '3/2')" in capsys.readouterr().err
 
 
-def test_every_shipped_table_composes() -> None:
-    for path in TABLES.glob("*.yaml"):
-        spec = read_spec(path.stem)
-        jobs = table_jobs(table_cells(spec), spec.seeds[:1])
-        assert len({job.config.key("data") + job.config.dataset.name for job in jobs}) == len(jobs), path
-        for cell in table_cells(spec)[: len(spec.rows)]:
-            assert not cell.tune or search.Search([*cell.overrides, *cell.tune], 1).trials, cell
-
-
-def test_a_grid_is_every_combination(tmp_path: Path) -> None:
-    (tmp_path / "t.yaml").write_text(
-        "title: x\nblocks: []\nrows: [{label: a}]\n"
-        "grid: [{b: [model=mf], c: [model=gat]}, {'': [], d: [seed=1, train.lr=1]}]\n"
-    )
-    rows = read_spec("t", tmp_path).rows
-    assert [row.label for row in rows] == ["a", "b", "b d", "c", "c d"]
-    assert rows[2].overrides == ("model=mf", "seed=1", "train.lr=1")
-
-
 TUNED = """
 title: Tuned.
 overrides: [dataset=debian]
@@ -276,23 +248,6 @@ def test_rows_are_tuned_alike_and_run_with_the_best(
     assert len(tuned) == 4
     assert len(runner.configs) == 8
     assert (tmp_path / "results" / "tuned_settings.csv").read_bytes() == written
-
-
-def test_rows_of_another_table(tmp_path: Path) -> None:
-    (tmp_path / "one.yaml").write_text(
-        "title: x\ntrials: 2\nblocks: []\nrows: [{label: a, tune: [k=1]}, {label: b}]\ngrid: [{c: [model=mf]}]\n"
-    )
-    (tmp_path / "two.yaml").write_text(
-        "title: y\ntrials: 2\nblocks: []\nrows: [{label: z}, {table: one, tune: {a: [k=2], b: [l=3]}}]\n"
-    )
-    rows = read_spec("two", tmp_path).rows
-    assert [row.label for row in rows] == ["z", "a", "b", "c"]
-    assert [row.tune for row in rows] == [(), ("k=2",), ("l=3",), ()]
-    assert rows[3] == read_spec("one", tmp_path).rows[2]
-    (tmp_path / "three.yaml").write_text(
-        "title: y\ntrials: 2\nblocks: []\nrows: [{table: two, leave_out: [z, b]}]\n"
-    )
-    assert read_spec("three", tmp_path).rows == (rows[1], rows[3])
 
 
 def test_dry_run_and_report_only(runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -412,41 +367,3 @@ def test_an_error_says_which_run_it_was(
     monkeypatch.setattr(table, "run", fail)
     assert _table() == 2
     assert "error: random split · popularity · seed 0: no such model" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("title: x\nblocks: []\nrowz: []", "unknown key 'rowz'"),
-        ("title: x\nblocks: []", "lacks the key 'rows'"),
-        ("- a", "expected keys and values"),
-        ("title: [", "no valid YAML"),
-        ("title: x\nblocks: [{label: a}]\nrows: []", "lacks the key 'columns'"),
-        ("title: x\nblocks: []\nrows: [{label: a}]\ngain_over: [b]", "unknown row 'b' in 'gain_over'"),
-        ("title: x\nblocks: []\nrows: [{label: a}, {label: a}]", "have the label 'a'"),
-        ("title: x\nblocks: []\nrows: [{label: a, tune: [a=1]}]", "row 'a' of tables/t.yaml has 'tune'"),
-        ("title: x\nblocks: []\nrows: []\ngrid: {a: []}", "'grid' must be a list of mappings"),
-        (
-            "title: x\nblocks: []\nrows: []\ntrade_off: [a, b]",
-            "'trade_off' of tables/t.yaml must be two metrics",
-        ),
-        ("title: x\nblocks: []\nrows: u", "'rows' must be a list in tables/t.yaml (got 'u')"),
-        ("title: x\nblocks: []\nrows: [{table: tt}]", "unknown table 'tt', did you mean 't'"),
-        ("title: x\nblocks: []\nrows: [{table: t}]", "table 't' takes its own rows (t -> t)"),
-        (
-            "title: x\nblocks: []\nrows: [{table: u, tune: {e: [a=1]}}]",
-            "unknown row 'e' in 'tune' of tables/t.yaml",
-        ),
-        (
-            "title: x\nblocks: []\nrows: [{table: u, leave_out: [dd]}]",
-            "unknown row 'dd' in 'leave_out' of tables/t.yaml",
-        ),
-        ("title: x\nblocks: []\nrows: [{table: u, tune: {d: [a=1]}}]", "row 'd' of tables/t.yaml has 'tune'"),
-    ],
-)
-def test_a_wrong_table_file_is_told(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "t.yaml").write_text(text)
-    (tmp_path / "u.yaml").write_text("title: x\nblocks: []\nrows: [{label: d}]")
-    with pytest.raises(ConfigError) as caught:
-        read_spec("t", tmp_path)
-    assert told in str(caught.value)
