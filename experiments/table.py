@@ -89,13 +89,14 @@ def main(argv: Sequence[str]) -> None:
     }
     jobs = table_jobs([with_setting(cell, settings.get(cell)) for cell in cells], seeds, extra)
     folders = {job.place: open_run(job.config) for job in jobs}
-    missing = _distinct([job for job in jobs if not folders[job.place].finished], folders)
+    runs_needed = _distinct(jobs, folders)
+    missing = [job for job in runs_needed if not folders[job.place].finished]
     if missing and only_report:
         raise DataError(
-            f"{len(missing)} of the {len(jobs)} runs of table '{spec.name}' are not finished; "
+            f"{len(missing)} of the {len(runs_needed)} runs of table '{spec.name}' are not finished; "
             "the same command without --report-only and --check runs them"
         )
-    _run_missing(jobs, missing)
+    _run_missing(missing, len(runs_needed))
     if "part" in arguments.options:
         print(f"part {arguments.options['part']} is done; with --report-only the table is written")
         return
@@ -297,9 +298,9 @@ def _distinct(jobs: Sequence[Job], folders: Mapping[Place, RunDir]) -> list[Job]
     return list({folders[job.place].path: job for job in reversed(jobs)}.values())[::-1]
 
 
-def _run_missing(jobs: Sequence[Job], missing: Sequence[Job]) -> None:
-    if len(missing) < len(jobs):
-        print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are finished already", flush=True)
+def _run_missing(missing: Sequence[Job], num_runs: int) -> None:
+    if len(missing) < num_runs:
+        print(f"{num_runs - len(missing)} of {num_runs} runs are finished already", flush=True)
     for number, job in enumerate(missing, start=1):
         print(f"[{number}/{len(missing)}] {job.place}", flush=True)
         start = time.perf_counter()

@@ -219,7 +219,9 @@ def test_rows_are_tuned_alike_and_run_with_the_best(
     assert tuned == []
     assert run_main(table.main, [*words, "--part", "1/2"]) == 0
     assert tuned == []
+    capsys.readouterr()
     assert run_main(table.main, [*words, "--part", "2/2"]) == 0
+    assert "finished already" not in capsys.readouterr().out
     assert [(split, seed) for split, seed, _ in tuned] == [("random", 3)] * 2 + [("cold_item", 3)] * 2
     best = max(k for _, _, k in tuned)
     runs = [config.to_dict() for config in runner.configs if config.model.name == "item_knn"]
