@@ -110,9 +110,11 @@ def test_describe_prints_and_draws(
     prepare(family, tmp_path, tmp_path / "out")
     capsys.readouterr()
     argv = ["describe.py", str(tmp_path / "out"), "--json", "--figures", str(tmp_path / "figures")]
-    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "argv", [*argv, "--split", "random", "--seed", "1"])
     assert script("describe").main() == 0
-    assert json.loads(capsys.readouterr().out)["num_users"] == 6
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["num_users"] == 6
+    assert facts["held_out"]["test"]["num_pairs"] > 0
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         "degrees.png",
         "popularity.png",
