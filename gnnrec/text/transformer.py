@@ -19,10 +19,6 @@ from gnnrec.text.settings import Settings
 
 # No tokenizer makes fewer tokens than one per this many characters, so cutting here never changes a vector.
 _CHARACTERS_PER_TOKEN = 128
-# On a processor a token's attention costs about twice as much where the length is no multiple of this
-# (docs/performance.md).
-_TILE = 16
-_MAX_PADDING = 1 / 8
 
 
 class TransformerEncoder:
@@ -50,9 +46,8 @@ class TransformerEncoder:
         """Encode at least one text, in batches of similar length under the token budget."""
         tokens = self.tokenize(texts)
         vectors = np.empty((0, 0), dtype=np.float32)
-        lengths = [_padded_length(len(ids), self.max_length) for ids in tokens]
-        for rows in _batches(lengths, self.config.batch_tokens):
-            pooled = self._forward([tokens[row] for row in rows], lengths[rows[0]]).cpu().numpy()
+        for rows in _batches([len(ids) for ids in tokens], self.config.batch_tokens):
+            pooled = self._forward([tokens[row] for row in rows]).cpu().numpy()
             if not len(vectors):
                 vectors = np.empty((len(texts), pooled.shape[1]), dtype=np.float32)
             vectors[rows] = pooled
@@ -84,8 +79,8 @@ class TransformerEncoder:
             )
         return [ids or [self.pad] for ids in tokens]
 
-    def _forward(self, tokens: list[list[int]], length: int) -> torch.Tensor:
-        ids, mask = pad_batch(tokens, self.pad, length)
+    def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
+        ids, mask = pad_batch(tokens, self.pad)
         ids, mask = ids.to(self.config.device), mask.to(self.config.device)
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         if self.unpooled:
@@ -110,11 +105,9 @@ class TransformerEncoder:
         return len(ids) - closed
 
 
-def pad_batch(
-    tokens: Sequence[Sequence[int]], pad: int, length: int | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids padded on the right and the mask of real tokens, both int64 [b, length] (longest if None)."""
-    length = length or max(map(len, tokens))
+def pad_batch(tokens: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids padded on the right and the mask of real tokens, both int64 [b, longest]."""
+    length = max(map(len, tokens))
     ids = torch.full((len(tokens), length), pad, dtype=torch.long)
     mask = torch.zeros((len(tokens), length), dtype=torch.long)
     for row, one in enumerate(tokens):
@@ -192,12 +185,6 @@ def _position_limit(tokenizer: Any, model: Any) -> int:
     if "roberta" in model.config.model_type:
         positions -= (model.config.pad_token_id or 0) + 1
     return min(positions, tokenizer.model_max_length)
-
-
-def _padded_length(length: int, limit: int) -> int:
-    """Return the next multiple of _TILE where that costs little and the model takes it, else the length."""
-    rounded = -(-length // _TILE) * _TILE
-    return rounded if rounded <= limit and rounded - length <= _MAX_PADDING * length else length
 
 
 def _batches(lengths: list[int], budget: int) -> Iterator[list[int]]:

@@ -91,31 +91,6 @@ def test_the_token_budget_does_not_change_vectors(tiny_models: dict[str, Path], 
     np.testing.assert_array_equal(wide[: len(TEXTS)], wide[-len(TEXTS) :])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("max_length", "wide"), [(128, 16), (15, 15), (12, 12), (20, 16)])
-def test_a_length_just_below_a_multiple_of_16_is_padded_to_it(
-    family: str, max_length: int, wide: int, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-):
-    model = find_model(str(tiny_models[family]))
-    config = config_of(tiny_models[family], max_length=max_length)
-    encoder = TransformerEncoder(model, read_settings(model, config), config, torch.float32)
-    tokens = encoder.tokenize(["ink " * 20])[0][: min(15, max_length)]
-    shapes = []
-    forward = encoder.model.forward
-
-    def spy(**inputs):
-        shapes.append(tuple(inputs["input_ids"].shape))
-        return forward(**inputs)
-
-    monkeypatch.setattr(encoder.model, "forward", spy)
-    monkeypatch.setattr(encoder, "tokenize", lambda texts: [tokens for _ in texts])
-    [vector] = encoder.encode([""])
-    assert shapes == [(1, wide)]
-    states = AutoModel.from_pretrained(tiny_models[family])(torch.tensor([tokens])).last_hidden_state[0]
-    expected = states.mean(0) if encoder.settings.pooling == "mean" else states[-1]
-    np.testing.assert_allclose(vector, expected.detach().numpy(), atol=2e-6)
-
-
 def test_order_empty_and_repeated_texts(tiny_models: dict[str, Path], tmp_path: Path):
     config = config_of(tiny_models["bert"])
     texts = ["", TEXTS[0], "  ", TEXTS[1], TEXTS[0]]
