@@ -205,7 +205,8 @@ def l2(*rows: Tensor) -> Tensor:
     """Half the sum of squares of the rows divided by the batch size (the number of rows of the first argument).
 
     The convention of He et al. 2020 (LightGCN)'s code. A weight from RecBole's `EmbLoss` or SELFRec's `l2_reg_loss`
-    (Euclidean norms rather than squares) does not convert; SSLRec's `reg_params` is a sum: divide by the batch size.
+    (Euclidean norms rather than squares) does not convert; SSLRec's `reg_params` w, times the sum of all squares beside
+    a mean, is 2 * batch size * w here, over all nodes.
 
     Shapes: each [batch, dim] -> scalar.
     """
