@@ -17,8 +17,8 @@ class LightGCN(nn.Module):
     view. With `num_layers=0` this is matrix factorisation.
 
     Deviation: a node without edges gets (sum_k a_k) x rather than a_0 x (`rescale_isolated`). It has no state at the
-    other layers, and with a_0 x alone every unseen item scores L+1 times lower than a seen one, whatever its
-    features say. Nodes with edges are untouched.
+    other layers, and with a_0 x alone every unseen item scores L+1 times lower than a seen one, or not at all where
+    a_0 = 0, whatever its features say. Nodes with edges are untouched.
 
     Args:
         num_layers: L, the number of propagations.
@@ -53,7 +53,7 @@ class LightGCN(nn.Module):
     def _first(self, view: View) -> Tensor | None:
         """Return the factor of x by node, or None where it is a_0 for all."""
         first = self.layer_weights[0]
-        if not self.rescale_isolated or first == 0 or self.num_layers == 0:
+        if not self.rescale_isolated or self.num_layers == 0:
             return None
         isolated = [graph.isolated for graph in view.layer_graphs or (view.graph,)]
         if any(part is None for part in isolated):
