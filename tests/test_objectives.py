@@ -25,6 +25,8 @@ from gnnrec.objectives import (
     CosineContrastive,
     CrossLayer,
     DirectAU,
+    InversePropensity,
+    Negatives,
     Objective,
     PopDCL,
     Softmax,
@@ -33,7 +35,7 @@ from gnnrec.objectives import (
     known_pairs,
 )
 from gnnrec.objectives.step import rows
-from gnnrec.views import View
+from gnnrec.views import LayerNoise, View, augment
 
 NUM_USERS, NUM_ITEMS, DIM = 14, 11, 6  # the last two items have no train pair
 
@@ -315,6 +317,25 @@ def test_the_states_are_encoded_once_per_step() -> None:
     step.encoder.register_forward_hook(lambda *_: calls.append(1))
     Objective({"a": Weighted(BPR()), "b": Weighted(Softmax()), "c": Weighted(DirectAU())})(step)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("wrapped", [InversePropensity(BPR()), Negatives(BPR(), num_negatives=4)])
+def test_terms_in_other_terms_see_the_states_of_the_step(wrapped: Any) -> None:
+    """One pass and one draw of the noise for a wrapped term and for those beside it."""
+    step, calls = make_step(), []
+    step.view = augment(step.view, [LayerNoise(0.5)], step.generator)
+    step.encoder.register_forward_hook(lambda *_: calls.append(1))
+    seen: list[Tensor] = []
+
+    def look(step: Step) -> Tensor:
+        seen.append(step.user_emb)
+        return step.user_emb.sum()
+
+    wrapped.term = look
+    wrapped(step)
+    look(step)
+    assert len(calls) == 1
+    assert torch.equal(*seen)
 
 
 def test_layers_are_kept_only_where_a_term_needs_them() -> None:

@@ -20,6 +20,16 @@ from gnnrec.views import View
 
 
 @dataclass
+class _Encoded:
+    """What of the main view is computed once, for a step and for all that `Step.changed` makes of it."""
+
+    negative: Tensor
+    states: States | LayerSum | None = None
+    nodes: Tensor | None = None
+    rows: tuple[Tensor, list[Tensor]] | None = None
+
+
+@dataclass
 class Step:
     """One training step: a batch of train pairs, the main view, and everything a term may ask for.
 
@@ -43,15 +53,21 @@ class Step:
     keep_layers: bool = False
     weight: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        self._encoded = _Encoded(self.negative)
+
     @property
     def precision(self) -> torch.dtype:
         """In which losses multiply vectors: that of the graph's node matrices (train.precision)."""
         return PRECISIONS[self.view.graph.precision]
 
-    @cached_property
+    @property
     def states(self) -> States | LayerSum:
         """The states of the main view, encoded once."""
-        return self.encoder(self.view, keep_layers=self.keep_layers)
+        states = self._encoded.states
+        if states is None:
+            states = self._encoded.states = self.encoder(self.view, keep_layers=self.keep_layers)
+        return states
 
     @cached_property
     def user_emb(self) -> Tensor:
@@ -111,19 +127,25 @@ class Step:
         """Return where nodes are among those of the batch, or None where some are not (or on CUDA, unasked)."""
         if nodes.is_cuda:
             return None  # the answer would make the host wait for the device
-        if "_nodes" not in vars(self):
+        known = self._encoded.nodes
+        if known is None:
             node = self.train.item_node
-            batch = (self.user, node(self.positive), node(self.negative).flatten(), nodes.flatten())
-            self._nodes = torch.unique(torch.cat(batch))
-        place = torch.searchsorted(self._nodes, nodes.contiguous()).clamp(max=len(self._nodes) - 1)
-        return place if bool((self._nodes[place] == nodes).all()) else None
+            # Of a changed step also the negatives before the change: another term may look at these.
+            negative = torch.cat([self._encoded.negative.flatten(), self.negative.flatten()])
+            batch = (self.user, node(self.positive), node(negative), nodes.flatten())
+            known = self._encoded.nodes = torch.unique(torch.cat(batch))
+        place = torch.searchsorted(known, nodes.contiguous()).clamp(max=len(known) - 1)
+        return place if bool((known[place] == nodes).all()) else None
 
-    @cached_property
+    @property
     def _rows(self) -> tuple[Tensor, list[Tensor]]:
-        return self.states.at(self._nodes)
+        if self._encoded.rows is None:
+            assert self._encoded.nodes is not None, "_places comes first"
+            self._encoded.rows = self.states.at(self._encoded.nodes)
+        return self._encoded.rows
 
     def changed(self, **fields: Tensor) -> Step:
-        """Return the same step with other `weight`, `negative` or `negative_emb`; what was encoded stays encoded."""
+        """Return the step with other `weight`, `negative` or `negative_emb`; the two share what is encoded."""
         step = copy.copy(self)
         if "negative" in fields:
             vars(step).pop("negative_emb", None)
