@@ -53,7 +53,7 @@ class Recommender(nn.Module):
 
     def view(self) -> View:
         """Return the unaugmented view of the current features."""
-        return View(self.features(), self.graph, item_text=self.item_text)
+        return View(self.features(), self.graph, item_text=self.item_text, train=self.graph.structure)
 
     def refresh(self) -> None:
         """Forget the kept embeddings; call after the parameters or the graph changed."""

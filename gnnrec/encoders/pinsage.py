@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -32,6 +34,9 @@ class PinSage(nn.Module):
     Args:
         num_neighbours: T. num_walks: walks from each node. walk_length: steps of a walk.
     """
+
+    # The walks know edges by their place: a view that drops some must keep their places, at weight 0.
+    fixed_structure: ClassVar[bool] = True
 
     def __init__(
         self,

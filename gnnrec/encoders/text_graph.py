@@ -50,16 +50,18 @@ class TextGraph(nn.Module):
             raise ConfigError(
                 f"'encoder' must be as wide as its input, {dim}, in 'TextGraph' (got {self.encoder.out_dim})"
             )
-        self.k, self.num_layers, self.weight = k, num_layers, weight
+        self.k, self.depth, self.weight = k, num_layers, weight
+        self.num_layers = self.encoder.num_layers  # of the user-item graph: what `keep_layers` returns
+        self.fixed_structure = getattr(self.encoder, "fixed_structure", False)
         self.out_dim = dim
 
     def forward(self, view: View, keep_layers: bool = False) -> States:
         """Encode a view; the layers of `keep_layers` are those of the inner encoder."""
         states = self.encoder(view, keep_layers=keep_layers)
         graph = view.graph
-        near, share = _neighbours(graph.structure, item_text(view, "TextGraph"), self.k)
+        near, share = _neighbours(view.train or graph.structure, item_text(view, "TextGraph"), self.k)
         _, item = graph.split(view.x)
-        for _ in range(self.num_layers):
+        for _ in range(self.depth):
             item = F.embedding_bag(near, item, mode="sum", per_sample_weights=share)
         user_final, item_final = graph.split(states.final)
         final = torch.cat([user_final, torch.add(item_final, item, alpha=self.weight)])

@@ -83,7 +83,8 @@ class Contrast:
                     "'refresh' must be 1 in 'Contrast' where augmentations change features or layers, not the graph "
                     f"alone (got {self.refresh})"
                 )
-            self._kept = [None if view is main else _compact(view) for view in views]
+            keep = getattr(step.encoder, "fixed_structure", False)
+            self._kept = [None if view is main else _graphs(view, compact=not keep) for view in views]
             self._age = 0
         self._age += 1
         return [
@@ -147,8 +148,10 @@ class CrossLayer:
         return users + self.item_weight * items
 
 
-def _compact(view: View) -> _Graphs:
-    """Return the graphs of a view without the edges that it drops, which every product would read."""
+def _graphs(view: View, compact: bool) -> _Graphs:
+    """Return the graphs of a view; compact: without the edges that it drops, which every product would read."""
+    if not compact:
+        return view.graph, view.layer_graphs
     if view.layer_graphs is None:
         return view.graph.compact(), None
     layer_graphs = tuple(graph.compact() for graph in view.layer_graphs)

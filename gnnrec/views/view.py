@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gnnrec.edges import EdgeStructure
 from gnnrec.graph import BipartiteGraph
 
 
@@ -19,6 +20,7 @@ class View:
     `perturb(state, layer)` is applied by the encoder to the state of every layer (1-based) after propagation.
     `layer_graphs`, if given, holds one graph per layer in place of `graph`. `item_text` [num_items, width] are frozen
     text vectors of the items, for the parts that make edges of them; it is there with model.needs_text=true.
+    `train` is the structure of the train graph, which `graph` may have more or fewer edges than; None: that of `graph`.
     """
 
     x: Tensor
@@ -26,6 +28,7 @@ class View:
     perturb: Callable[[Tensor, int], Tensor] | None = None
     layer_graphs: tuple[BipartiteGraph, ...] | None = None
     item_text: Tensor | None = None
+    train: EdgeStructure | None = None
 
     def graph_at(self, layer: int) -> BipartiteGraph:
         """Return the graph of a layer (1-based); layers past the last given graph use the last one."""

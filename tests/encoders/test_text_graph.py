@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ import torch.nn.functional as F
 from gnnrec.encoders import NGCF, GraphSAGE, LightGCN, TextGraph
 from gnnrec.errors import ConfigError
 from gnnrec.graph import BipartiteGraph
-from gnnrec.views import View
+from gnnrec.views import TextEdges, View
 
 NUM_USERS, NUM_ITEMS, DIM, K = 12, 9, 6, 3
 
@@ -50,6 +52,23 @@ def test_it_adds_what_neighbours_in_text_say(inner: torch.nn.Module, num_layers:
     assert (
         int(gradient[NUM_USERS:-1].any(dim=1).sum()) >= 1
     )  # an item without edges learns from its neighbours
+
+
+def test_neighbours_are_seen_in_train_whatever_edges_a_view_adds_or_drops() -> None:
+    view = make_view()
+    expected = dense_neighbours(view) @ view.x[NUM_USERS:]
+    train = view.graph.structure
+    added = TextEdges(K)(replace(view, train=train), torch.Generator())
+    assert bool(added.graph.degree[-1] > 0)  # the last item now has edges, and is nobody's neighbour still
+    kept = replace(view, graph=view.graph.reweight((train.item > 2).float()).compact(), train=train)
+    for other in (added, kept):
+        found = TextGraph(DIM, LightGCN(DIM, 2), K)(other).final - LightGCN(DIM, 2)(other).final
+        torch.testing.assert_close(found[NUM_USERS:], expected)
+
+
+def test_its_layers_are_those_of_the_inner_encoder() -> None:
+    encoder = TextGraph(DIM, LightGCN(DIM, 2), K, num_layers=3)
+    assert encoder.num_layers == len(encoder(make_view(), keep_layers=True).layers) - 1
 
 
 def test_it_says_what_it_needs() -> None:

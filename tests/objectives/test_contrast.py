@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from gnnrec import losses
-from gnnrec.encoders import NGCF, LightGCN
+from gnnrec.encoders import NGCF, LightGCN, PinSage
+from gnnrec.encoders.walks import walk_neighbours
 from gnnrec.errors import ConfigError
 from gnnrec.objectives import Contrast, CrossLayer, check_encoder
 from gnnrec.views import (
@@ -75,6 +76,15 @@ def test_a_kept_view_is_the_one_drawn_without_its_dropped_edges(augmentation: Au
     torch.testing.assert_close(term(make_step()), anew(make_step()))
     for view in term._views(make_step()):
         assert all(bool((graph.weight > 0).all()) for graph in view.layer_graphs or (view.graph,))
+
+
+def test_a_kept_view_has_all_edges_for_an_encoder_that_knows_them_by_their_place() -> None:
+    walk_neighbours.cache_clear()
+    term, step = Contrast([EdgeDropout(0.5)], refresh=0), make_step()
+    step.encoder = PinSage(DIM, num_layers=1)
+    expected = Contrast([EdgeDropout(0.5)])(replace(step, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(term(step), expected)
+    assert walk_neighbours.cache_info().misses == 1  # the walks are those of the train graph
 
 
 def test_a_view_that_nothing_augments_is_the_main_view_kept_or_not() -> None:
