@@ -330,6 +330,15 @@ def test_text_neighbours_against_brute_force(k: int) -> None:
     assert torch.equal(item_emb, before)
 
 
+def test_items_without_text_have_no_neighbours_and_are_none() -> None:
+    vectors, seen = make_vectors(NUM_ITEMS), np.arange(NUM_ITEMS) < 22
+    vectors[[3, 24]] = 0
+    neighbours = TextNeighbours(vectors, seen, 5, 0.5)
+    item_emb = torch.randn(NUM_ITEMS, 5)
+    torch.testing.assert_close(neighbours.fill(item_emb)[24], 0.5 * item_emb[24])
+    assert not (neighbours.neighbour[neighbours.weight > 0] == 3).any()
+
+
 def test_text_neighbours_without_unseen_items_change_nothing() -> None:
     item_emb = torch.randn(NUM_ITEMS, 5)
     neighbours = TextNeighbours(make_vectors(NUM_ITEMS), np.ones(NUM_ITEMS, dtype=bool), 3, 0.5)

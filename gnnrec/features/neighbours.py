@@ -14,7 +14,8 @@ class TextNeighbours:
     """Gives items without train interactions the embeddings of the seen items whose texts are nearest.
 
     e_i <- own_weight e_i + sum_{j in N_k(i)} w_ij e_j, w_ij = max(cos(v_i, v_j), 0)^3 / sum_j' (...): content kNN
-    with the user's learned score s(u, j) = e_u . e_j in place of whether u touched j. The cube favours the nearest.
+    with the user's learned score s(u, j) = e_u . e_j in place of whether u touched j. The cube favours the nearest. An
+    item without text, a row of zeros, has no neighbours and is none.
 
     Args:
         vectors: text vectors of all items [num_items, d], or blocks, which are put side by side.
@@ -23,6 +24,9 @@ class TextNeighbours:
 
     def __init__(self, vectors: Vectors, seen: np.ndarray, k: int, own_weight: float) -> None:
         x = F.normalize(side_by_side(prepare(vectors, torch.from_numpy(seen), "item")), dim=1)
+        if isinstance(vectors, np.ndarray):
+            # centred, all rows of zeros would be the same vector
+            x = x * torch.from_numpy(vectors.any(axis=1)).unsqueeze(1)
         warm = torch.from_numpy(np.flatnonzero(seen))
         self.unseen = torch.from_numpy(np.flatnonzero(~seen))
         similarity, place = (x[self.unseen] @ x[warm].T).clamp(min=0).pow(3).topk(min(k, len(warm)), dim=1)

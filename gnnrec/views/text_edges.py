@@ -53,6 +53,7 @@ class TextEdges:
         if self.p < 1:
             weight = weight * (draw((len(weight),), weight, generator) < self.p)
         weight = weight.index_copy(0, place, graph.weight)
+        union = union.with_precision(graph.precision)
         return replace(view, graph=union.reweight(weight), layer_graphs=None)
 
 
@@ -69,10 +70,13 @@ def nearest_texts(vectors: Tensor, seen: Tensor, k: int) -> tuple[Tensor, Tensor
     """Return the k seen items with the nearest texts to each item, itself left out: index and cosine [num_items, k].
 
     Vectors are centred on the seen items first, since sentence vectors share one direction. Only `seen` items
-    (bool [num_items]) are neighbours. Places that cannot be filled with a cosine above 0 hold index 0 and cosine 0.
+    (bool [num_items]) are neighbours. An item without text, a row of zeros, has no neighbours and is none. Places that
+    cannot be filled with a cosine above 0 hold index 0 and cosine 0.
     """
-    warm = torch.nonzero(seen).squeeze(1)
-    x = F.normalize(vectors - vectors[warm].mean(dim=0), dim=1)
+    present = vectors.any(dim=1)
+    warm = torch.nonzero(seen & present).squeeze(1)
+    # centred, all rows of zeros would be the same vector
+    x = F.normalize(vectors - vectors[warm].mean(dim=0), dim=1) * present.unsqueeze(1)
     near = torch.zeros(len(x), k, dtype=torch.int64, device=x.device)
     cosine = torch.zeros(len(x), k, device=x.device)
     found, step = min(k, len(warm)), max(1, BLOCK // max(len(warm), 1))

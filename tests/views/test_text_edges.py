@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -47,6 +49,24 @@ def item_graph(view: View, k: int) -> Tensor:
         for i in sorted(others, key=lambda i: -cosine[j, i])[:k]:
             matrix[j, i] = 1 / k
     return matrix
+
+
+def test_items_without_text_have_no_neighbours_and_are_none() -> None:
+    view = make_view()
+    text = view.item_text
+    assert text is not None
+    text[[0, 4, NUM_ITEMS - 1]] = 0
+    seen = view.graph.degree[NUM_USERS:] > 0
+    near, cosine = nearest_texts(text, seen, NUM_ITEMS)
+    assert not cosine[[0, 4, NUM_ITEMS - 1]].any()
+    assert not torch.isin(near[cosine > 0], torch.tensor([0, 4, NUM_ITEMS - 1])).any()
+    assert bool((cosine[1] > 0).any())
+
+
+def test_storage_stays_that_of_the_graph() -> None:
+    view = make_view()
+    view = replace(view, graph=view.graph.with_precision("bfloat16"))
+    assert TextEdges(K)(view, seeded()).graph.precision == "bfloat16"
 
 
 @pytest.mark.parametrize("k", [1, 3, 50])
