@@ -9,17 +9,18 @@ import json
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gnnrec.baselines.fusion import Fitted, Fusion
-from gnnrec.errors import ConfigError, check_choice, check_range, suggest
+from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
 from gnnrec.evaluation.metrics import ALL_METRICS, METRICS
 from gnnrec.features import InitConfig
-from gnnrec.files import sha256_file
 from gnnrec.objectives import check_encoder
 from gnnrec.text import TextConfig
+from gnnrec.text.encoder import model_identity
+from gnnrec.text.vectors import vectors_sha256
 from gnnrec.tracking import TrackingConfig
 from gnnrec.training import TrainConfig
 
@@ -174,8 +175,11 @@ class RunConfig:
             init.needs_user_text or any(getattr(term, "needs_user_text", False) for term in terms),
         )
 
-    def key(self, data_fingerprint: str) -> str:
-        """Return the run's identity: a hash of all that decides its numbers and of the data, 16 hex digits."""
+    def key(self, data_fingerprint: str, templates: Any = None) -> str:
+        """Return the run's identity: a hash of all that decides its numbers and of the data, 16 hex digits.
+
+        templates: what the data set's card says of how texts are made, which only runs that read texts depend on.
+        """
         values = self.to_dict()
         values.pop("tracking")
         values.pop("device")
@@ -185,11 +189,15 @@ class RunConfig:
             values["text"][name] = _content(values["text"][name])
         for block in [*values["init"]["item_blocks"].values(), *values["init"]["user_blocks"].values()]:
             block["path"] = _content(block["path"])
+            if {"model", "revision"} & block["text"].keys():
+                block["text"]["model"] = _model_content(replace(self.text, **block["text"]))
         if self.model.baseline is not None:
             values.pop("train")
             values.pop("init")
             values["seed"] = 0  # its own arguments say what it draws: one run stands for all seeds
-        if not any(self.needs_text()):
+        if any(self.needs_text()):
+            values["text"] |= {"model": _model_content(self.text), "templates": templates}
+        else:
             values.pop("text")
         text = json.dumps([values, data_fingerprint], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -234,7 +242,15 @@ def _content(path: str | None) -> str | None:
     """Return the checksum of a file: what is in it decides a run's numbers, where it lies does not."""
     if path is None or not Path(path).expanduser().is_file():
         return path  # told when the vectors are loaded
-    return sha256_file(Path(path).expanduser())
+    return vectors_sha256(path)
+
+
+def _model_content(text: TextConfig) -> str:
+    """Return the identity of a language model's files, which decide a run's numbers, where they lie does not."""
+    try:
+        return model_identity(text)
+    except DataError:
+        return text.model  # told when it is loaded
 
 
 def build(spec: Any, where: str, **extra: Any) -> Any:

@@ -65,7 +65,8 @@ class _Data:
 
 def open_run(config: RunConfig) -> RunDir:
     """Return the run directory that belongs to a configuration; nothing is written."""
-    return RunDir(config.tracking.root, config.key(_data_fingerprint(config.dataset.name)))
+    templates = _load_dataset(config.dataset.name).card.get("text")
+    return RunDir(config.tracking.root, config.key(_data_fingerprint(config.dataset.name), templates))
 
 
 def run(config: RunConfig) -> RunResult:

@@ -210,7 +210,33 @@ def test_the_key_depends_on_what_a_file_of_vectors_holds_not_on_where_it_lies(tm
     assert key(one) == key(two) != config.key("x")
     two.write_bytes(b"others")
     assert key(one) != key(two)
+    before = key(one)
+    (tmp_path / "one.npz.ids.json").write_text('["a", "b"]')
+    assert key(one) not in (before, key(two))
     key(tmp_path / "missing.npz")  # told when it is loaded
+
+
+def test_the_key_depends_on_a_language_models_files_not_on_where_they_lie(tmp_path: Path) -> None:
+    def key(path: Path) -> str:
+        config = make("init.mode", "text")
+        return replace(config, text=replace(config.text, model=str(path))).key("x")
+
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            (folder / name).write_text("{}")
+    assert key(folders[0]) == key(folders[1])
+    (folders[1] / "model.safetensors").write_text("other weights")
+    assert key(folders[0]) != key(folders[1])
+    key(tmp_path / "missing")  # told when it is loaded
+
+
+def test_the_key_depends_on_the_templates_of_texts_where_texts_are_read() -> None:
+    one, two = {"item": [["title", "title"]]}, {"item": [["", "title"]]}
+    assert make().key("x", one) == make().key("x", two)
+    text = make("init.mode", "text")
+    assert text.key("x", one) != text.key("x", two)
 
 
 def test_the_key_does_not_depend_on_the_order_of_keys() -> None:

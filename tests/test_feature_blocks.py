@@ -302,7 +302,8 @@ def test_a_run_with_blocks_is_kept_and_keyed_by_what_they_hold(folder: Path) -> 
     assert result.metrics["test/cold_only/recall@5"] > 0.4
     assert run(one).path == result.path
     moved = folder.parent / "elsewhere.npy"
-    moved.write_bytes((folder / "covers.npy").read_bytes())
+    for ending in ("", ".ids.json"):
+        moved.with_name(moved.name + ending).write_bytes((folder / f"covers.npy{ending}").read_bytes())
     blocks = item_blocks(folder)
     blocks["cover"]["path"] = str(moved)
     same = config(folder, item_blocks=blocks, user_blocks={"text": {"columns": ["text"]}}, users="text")

@@ -8,7 +8,6 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,13 @@ import scipy.sparse as sp
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
-from gnnrec.files import sha256_file
 from gnnrec.text.config import TextConfig
 from gnnrec.text.controls import shuffled_rows
 from gnnrec.text.encoder import text_fingerprint
 from gnnrec.text.nodes import fit_data, side_table, text_vectors
 from gnnrec.text.templates import render, to_text
 from gnnrec.text.transform import transform
-from gnnrec.text.vectors import load_vectors
+from gnnrec.text.vectors import load_vectors, vectors_sha256
 
 log = logging.getLogger(__name__)
 KINDS = ("text", "vectors", "multi_hot", "bag")
@@ -109,7 +107,6 @@ def load_blocks(
     config: TextConfig,
     train: Interactions,
     split: str | None = None,
-    cache_dir: str | Path | None = None,
 ) -> list[Block]:
     """Return the blocks of all users or items, in the order of their names in the configuration.
 
@@ -117,9 +114,7 @@ def load_blocks(
     holds for every block: one that cannot (bag_of_words of an image) is a ConfigError, and {control: none} in the
     block's own `text` takes it out. split: see node_vectors.
     """
-    return [
-        _load(dataset, side, name, block, config, train, split, cache_dir) for name, block in blocks.items()
-    ]
+    return [_load(dataset, side, name, block, config, train, split) for name, block in blocks.items()]
 
 
 def _load(
@@ -130,7 +125,6 @@ def _load(
     config: TextConfig,
     train: Interactions,
     split: str | None,
-    cache_dir: str | Path | None,
 ) -> Block:
     config = replace(config, **block.text)
     learned = block.missing == "learned"
@@ -139,7 +133,7 @@ def _load(
         texts = block_texts(dataset, side, block)
         present = np.array([bool(text.strip()) for text in texts])
         _tell(side, name, present)
-        vectors = text_vectors(dataset, side, texts, config, fit_rows, fit_pairs, split, cache_dir)
+        vectors = text_vectors(dataset, side, texts, config, fit_rows, fit_pairs, split)
         return Block(name, vectors, present, learned)
     if config.control in ("bag_of_words", "anonymized"):
         raise ConfigError(
@@ -209,7 +203,7 @@ def block_fingerprint(
         if block.kind == "text":
             content = text_fingerprint(block_texts(dataset, side, block), changed)
         elif block.path is not None:
-            content = sha256_file(Path(block.path).expanduser())
+            content = vectors_sha256(block.path)
         else:
             table = side_table(dataset, side)
             content = [[to_text(cell) for cell in table[column].tolist()] for column in block.columns]

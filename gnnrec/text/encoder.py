@@ -91,11 +91,15 @@ def text_fingerprint(texts: Sequence[str], config: TextConfig | None = None) -> 
     config = config or TextConfig()
     ignored = ("device", "batch_tokens", "model")
     settings = {name: value for name, value in vars(config).items() if name not in ignored}
-    identity = HASH_VERSION if config.model == "hash" else find_model(config.model, config.revision).identity
-    digest = hashlib.sha256(json.dumps([identity, settings], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([model_identity(config), settings], sort_keys=True).encode())
     for key in text_keys(texts):
         digest.update(key)
     return digest.hexdigest()
+
+
+def model_identity(config: TextConfig) -> str:
+    """Return a SHA-256 of the files of the language model, or the version of the hash."""
+    return HASH_VERSION if config.model == "hash" else find_model(config.model, config.revision).identity
 
 
 def _check_texts(texts: Sequence[str]) -> None:

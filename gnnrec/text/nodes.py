@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,13 @@ import pandas as pd
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, check_choice
-from gnnrec.files import sha256_file
 from gnnrec.text.config import TextConfig
 from gnnrec.text.encoder import encode_texts, text_fingerprint
 from gnnrec.text.pairs import co_interaction_pairs
 from gnnrec.text.profiles import load_profiles
 from gnnrec.text.templates import row_texts, to_text
 from gnnrec.text.transform import transform
-from gnnrec.text.vectors import load_vectors
+from gnnrec.text.vectors import load_vectors, vectors_sha256
 
 _NUM_PAIRS = 100_000
 
@@ -51,7 +49,6 @@ def node_vectors(
     config: TextConfig,
     train: Interactions,
     split: str | None = None,
-    cache_dir: str | Path | None = None,
 ) -> NodeVectors:
     """Return a vector per user or item: from a file of vectors if the config names one, else from its text.
 
@@ -70,7 +67,7 @@ def node_vectors(
         vectors = transform(loaded.vectors, config, loaded.present, fit_rows, fit_pairs)
         return NodeVectors(vectors, loaded.present)
     texts = node_texts(dataset, side, config, split)
-    vectors = text_vectors(dataset, side, texts, config, fit_rows, fit_pairs, split, cache_dir)
+    vectors = text_vectors(dataset, side, texts, config, fit_rows, fit_pairs, split)
     return NodeVectors(vectors, np.array([bool(text.strip()) for text in texts]))
 
 
@@ -94,11 +91,10 @@ def text_vectors(
     fit_rows: np.ndarray,
     fit_pairs: np.ndarray | None,
     split: str | None = None,
-    cache_dir: str | Path | None = None,
 ) -> np.ndarray:
     """Return the vectors of texts, one per row of a side's table, through the controls and reduction."""
     names = _names(dataset, side)
-    return encode_texts(texts, config, cache_dir, fit_rows, fit_pairs, names=names, split=split)
+    return encode_texts(texts, config, fit_rows=fit_rows, fit_pairs=fit_pairs, names=names, split=split)
 
 
 def node_fingerprint(dataset: Dataset, side: str, config: TextConfig, split: str | None = None) -> str:
@@ -107,9 +103,7 @@ def node_fingerprint(dataset: Dataset, side: str, config: TextConfig, split: str
     if path is None:
         return text_fingerprint(node_texts(dataset, side, config, split), config)
     settings = {name: value for name, value in vars(config).items() if name != "device"}
-    return hashlib.sha256(
-        f"{sha256_file(Path(path).expanduser())} {sorted(settings.items())}".encode()
-    ).hexdigest()
+    return hashlib.sha256(f"{vectors_sha256(path)} {sorted(settings.items())}".encode()).hexdigest()
 
 
 def _names(dataset: Dataset, side: str) -> list[str] | None:

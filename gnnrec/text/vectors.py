@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from gnnrec.errors import DataError
+from gnnrec.files import sha256_file
 from gnnrec.text.models import read_json
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,14 @@ def load_vectors(path: str | Path, raw_ids: Sequence[Any]) -> LoadedVectors:
             )
         ids = list(raw_ids)
     return _match(path, [str(one) for one in ids], table, [str(one) for one in raw_ids])
+
+
+def vectors_sha256(path: str | Path) -> str:
+    """Return a checksum of a file of vectors and of the ids beside it, where there are any."""
+    path = Path(path).expanduser()
+    files = [file for file in (path, _ids_path(path)) if file.is_file()]
+    digests = [sha256_file(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def _match(path: Path, ids: list[str], table: np.ndarray, wanted: list[str]) -> LoadedVectors:
@@ -139,13 +149,17 @@ def _read_parquet(path: Path) -> tuple[list[Any] | None, np.ndarray]:
 
 def _read_ids(path: Path) -> list[Any] | None:
     """Return the ids beside a file of vectors, None where there are none."""
-    side_file = path.with_name(path.name + ".ids.json")
+    side_file = _ids_path(path)
     ids = read_json(side_file, None)
     if ids is not None and not (
         isinstance(ids, list) and all(isinstance(one, str | int | float) for one in ids)
     ):
         raise DataError(f"'{side_file}' must hold a list of ids, texts or numbers")
     return ids
+
+
+def _ids_path(path: Path) -> Path:
+    return path.with_name(path.name + ".ids.json")
 
 
 _READERS = {".npy": _read_npy, ".safetensors": _read_safetensors, ".parquet": _read_parquet}
