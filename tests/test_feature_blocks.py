@@ -63,11 +63,11 @@ def make(train: Interactions, blocks: list[Block], **options: Any) -> NodeFeatur
 
 
 def centred(block: Block) -> np.ndarray:
-    """The block's values centred over seen rows that have it, at unit mean square length, zero where absent."""
+    """The block's values, centred and of unit mean square length over seen rows that have it, zero where absent."""
     values, has = block.dense().astype(np.float64), block.present
     fit = has & (np.arange(NUM_ITEMS) < SEEN)
     x = (values - values[fit].mean(axis=0)) * has[:, None]
-    return x / np.sqrt((x[has] ** 2).sum(axis=1).mean())
+    return x / np.sqrt((x[fit] ** 2).sum(axis=1).mean())
 
 
 def parts_of(side: torch.nn.Module) -> tuple[BlockPart, BlockPart]:

@@ -101,7 +101,7 @@ def test_text_is_frozen_centred_on_what_is_seen_and_of_unit_mean_square_length(t
     assert "vectors" not in dict(items.named_parameters())
     assert "vectors" not in items.state_dict()  # rebuilt from the run's text, not kept in every checkpoint
     torch.testing.assert_close(items.vectors[:22].mean(0), torch.zeros(WIDTH), atol=1e-5, rtol=0)
-    assert float(items.vectors.square().sum(1).mean()) == pytest.approx(1, abs=1e-5)
+    assert float(items.vectors[:22].square().sum(1).mean()) == pytest.approx(1, abs=1e-5)
     raw = torch.from_numpy(make_vectors(NUM_ITEMS))
     centred = raw - raw[:22].mean(0)
     torch.testing.assert_close(  # one factor for all: directions and relative lengths are kept
@@ -163,10 +163,26 @@ def test_id_dropout_removes_whole_id_rows_in_training_only(train: Interactions) 
 
 
 def centred_vectors() -> Tensor:
-    """The items' vectors as a projection sees them: centred on the 22 seen rows, unit mean square length."""
+    """The items' vectors as a projection sees them: centred and of unit mean square length on the 22 seen rows."""
     x = torch.from_numpy(make_vectors(NUM_ITEMS))
     x = x - x[:22].mean(0)
-    return x / x.square().sum(1).mean().sqrt()
+    return x / x[:22].square().sum(1).mean().sqrt()
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": "text"}, {"mode": "id_text"}, {"mode": "text_init", "start": "full"}], ids=str
+)
+def test_what_unseen_items_are_has_no_say_in_what_seen_ones_start_from(
+    train: Interactions, options: dict
+) -> None:
+    vectors = make_vectors(NUM_ITEMS)
+    config = InitConfig(dim=8, **options)
+    torch.manual_seed(0)
+    one = make_features(config, train, vectors).items()
+    vectors[22:] *= 100
+    torch.manual_seed(0)
+    two = make_features(config, train, vectors).items()
+    assert torch.equal(one[:22], two[:22])
 
 
 def test_variance_start_takes_the_columns_of_largest_variance_among_seen_items(train: Interactions) -> None:

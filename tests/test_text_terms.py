@@ -62,7 +62,7 @@ def text_of_nodes(train: Interactions, vectors: np.ndarray) -> tuple[np.ndarray,
     """Vectors of all nodes by hand: items centred on the seen ones with text, users at their items' mean."""
     has = vectors.any(axis=1)
     items = (vectors - vectors[:SEEN][has[:SEEN]].mean(axis=0)) * has[:, None]
-    items = items / np.sqrt((items[has] ** 2).sum(axis=1).mean())
+    items = items / np.sqrt((items[:SEEN][has[:SEEN]] ** 2).sum(axis=1).mean())
     users, user_has = np.zeros((NUM_USERS, WIDTH)), np.zeros(NUM_USERS, dtype=bool)
     for user in range(NUM_USERS):
         own = [i for i in train.item[train.user == user] if has[i]]

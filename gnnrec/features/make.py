@@ -60,7 +60,7 @@ def _side(
     if mode == "text_init":
         vectors = side_by_side(blocks)
         if config.start == "full":
-            return FullTextTable(vectors, config.dim, config.std)
+            return FullTextTable(vectors, config.dim, config.std, seen)
         return TextTable(vectors, config.dim, config.std, seen, config.start)
     parts = [_part(block, len(blocks), config, made) for block in blocks]
     if mode == "text":

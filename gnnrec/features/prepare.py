@@ -22,13 +22,15 @@ class Prepared:
     """One block ready for a projection.
 
     values: frozen vectors [n, d], or the shares of categories, sparse [n, num_categories]. present: bool [n], None
-    where every row counts as present. learned: whether an absent row gets a learned vector rather than zeros.
+    where every row counts as present. learned: whether an absent row gets a learned vector rather than zeros. fitted:
+    the present rows that training sees, bool [n]: what a start is scaled by; None for all that are present.
     """
 
     name: str
     values: Tensor | sp.csr_array
     present: Tensor | None = None
     learned: bool = False
+    fitted: Tensor | None = None
 
     @property
     def width(self) -> int:
@@ -39,7 +41,7 @@ class Prepared:
 
 
 def prepare(vectors: Vectors | None, seen: Tensor, side: str) -> list[Prepared]:
-    """Return the blocks, or the one array, centred on the nodes seen in training and scaled to unit length.
+    """Return the blocks, or the one array, centred and scaled to unit length on the nodes seen in training.
 
     A single array is one block whose rows all count as present. Errors: ConfigError where there is nothing, or not
     one row per node.
@@ -51,18 +53,23 @@ def prepare(vectors: Vectors | None, seen: Tensor, side: str) -> list[Prepared]:
     if isinstance(vectors, np.ndarray):
         _check_rows(len(vectors), seen, f"{side} text vectors")
         x = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
-        return [Prepared("text", centre(x, seen))]
+        return [Prepared("text", centre(x, seen), fitted=_some(seen))]
     return [_prepare_block(block, seen, side) for block in vectors]
 
 
 def _prepare_block(block: Block, seen: Tensor, side: str) -> Prepared:
     _check_rows(len(block.present), seen, f"{side} block '{block.name}'")
     present = torch.from_numpy(block.present)
+    fitted = _some(seen & present)
     if sp.issparse(block.values):
-        return Prepared(block.name, sp.csr_array(block.values), present, block.learned)
+        return Prepared(block.name, sp.csr_array(block.values), present, block.learned, fitted)
     x = torch.from_numpy(np.ascontiguousarray(block.values, dtype=np.float32))
-    x = centre(x, seen & present, present) * present.unsqueeze(1)
-    return Prepared(block.name, x, present, block.learned)
+    x = centre(x, present if fitted is None else fitted) * present.unsqueeze(1)
+    return Prepared(block.name, x, present, block.learned, fitted)
+
+
+def _some(rows: Tensor) -> Tensor | None:
+    return rows if bool(rows.any()) else None
 
 
 def _check_rows(num_rows: int, seen: Tensor, what: str) -> None:
@@ -70,16 +77,16 @@ def _check_rows(num_rows: int, seen: Tensor, what: str) -> None:
         raise ConfigError(f"{what} must have {len(seen)} rows (got {num_rows})")
 
 
-def centre(x: Tensor, fit_rows: Tensor, present: Tensor | None = None) -> Tensor:
-    """Subtract the mean of `fit_rows` (sentence vectors share one direction) and scale `present` to unit length."""
-    return unit_length(x - (x[fit_rows] if bool(fit_rows.any()) else x).mean(dim=0), present)
+def centre(x: Tensor, fit_rows: Tensor) -> Tensor:
+    """Subtract the mean of `fit_rows` (sentence vectors share one direction) and scale these to unit length."""
+    return unit_length(x - (x[fit_rows] if bool(fit_rows.any()) else x).mean(dim=0), fit_rows)
 
 
-def unit_length(x: Tensor, present: Tensor | None = None) -> Tensor:
-    """Divide by the root of the mean squared length of the present rows."""
+def unit_length(x: Tensor, fit_rows: Tensor | None = None) -> Tensor:
+    """Divide by the root of the mean squared length of `fit_rows`, of all rows where these are None or none."""
     # One factor for all rows, not one per row. Unit variance per column instead would let one step of Adam, which
     # moves every weight by lr whatever the gradient, move x by lr times the width of the text vectors.
-    rows = x if present is None or not bool(present.any()) else x[present]
+    rows = x if fit_rows is None or not bool(fit_rows.any()) else x[fit_rows]
     return x / rows.square().sum(dim=1).mean().sqrt().clamp(min=1e-12)
 
 

@@ -108,7 +108,7 @@ class BlockPart(nn.Module):
         some_lack = block.present is not None and not bool(block.present.all())
         self.missing = nn.Parameter(torch.zeros(dim)) if block.learned and some_lack else None
         if std is not None:
-            self._scale(std)
+            self._scale(std, block.present if block.fitted is None else block.fitted)
 
     @property
     def has(self) -> Tensor | None:
@@ -129,9 +129,9 @@ class BlockPart(nn.Module):
         )
 
     @torch.no_grad()
-    def _scale(self, std: float) -> None:
+    def _scale(self, std: float, rows: Tensor | None) -> None:
         x = self._projected()
-        spread = (x if self.present is None else x[self.present]).std()
+        spread = (x if rows is None else x[rows]).std()
         weight = self.projection.weight
         assert isinstance(weight, Tensor)
         weight.mul_(std / spread.clamp(min=1e-12))

@@ -76,14 +76,14 @@ class FullTextTable(nn.Module):
     Shapes: vectors [n, width] -> [n, dim].
     """
 
-    def __init__(self, vectors: Tensor, dim: int, std: float) -> None:
+    def __init__(self, vectors: Tensor, dim: int, std: float, seen: Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(vectors.clone())
         self.output = nn.Linear(vectors.shape[1], dim)
         with torch.no_grad():
             self.output.weight.normal_()
             self.output.bias.zero_()
-            self.output.weight.mul_(std / self().std().clamp(min=1e-12))
+            self.output.weight.mul_(std / self()[seen].std().clamp(min=1e-12))
 
     def forward(self) -> Tensor:
         return self.output(self.weight)
