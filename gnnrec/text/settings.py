@@ -14,7 +14,6 @@ _POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_lasttoken": "last",
 }
-_DECODERS = ("ForCausalLM",)
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ class Settings:
 def read_settings(model: ModelFolder, config: TextConfig) -> Settings:
     """Return pooling, prompt and dense layers: the config's, else those of the sentence-transformers files.
 
-    Without such files, pooling is 'last' for causal language models and 'mean' for all others.
+    Without such files, pooling is 'last' for causal language models, with or without their head, and 'mean' for all
+    others.
     """
     modules = read_json(model.path / "modules.json", [])
     kinds = {str(module.get("type", "")).rsplit(".", 1)[-1]: module for module in modules}
@@ -61,8 +61,9 @@ def _own_pooling(model: ModelFolder, saved: dict[str, Any]) -> str:
     mode = saved.get("pooling_mode")
     modes = [mode] if isinstance(mode, str) else mode or [_POOLING_FLAGS.get(name, name) for name in flags]
     if not modes:
-        architectures = read_json(model.path / "config.json", {}).get("architectures") or [""]
-        return "last" if str(architectures[0]).endswith(_DECODERS) else "mean"
+        return (
+            "last" if _is_causal(str(read_json(model.path / "config.json", {}).get("model_type"))) else "mean"
+        )
     names = {"mean": "mean", "cls": "cls", "last": "last", "lasttoken": "last"}
     if len(modes) != 1 or modes[0] not in names:
         raise ConfigError(
@@ -70,6 +71,20 @@ def _own_pooling(model: ModelFolder, saved: dict[str, Any]) -> str:
             "set text.pooling to mean, cls, last or eos"
         )
     return names[modes[0]]
+
+
+def _is_causal(model_type: str) -> bool:
+    """Return whether models of a type are made to write: the architecture's name is lost where a head is left out."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    # BERT and its like have a causal head, too
+    return (
+        model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        and model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    )
 
 
 def _prompt(model: ModelFolder, prompt: str | None) -> str:

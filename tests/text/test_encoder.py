@@ -59,10 +59,14 @@ def test_left_padding_gives_the_same_last_token(tiny_models: dict[str, Path], tm
     np.testing.assert_allclose(vectors, states.numpy(), atol=2e-6)
 
 
-def test_pooling_without_sentence_transformers_files(tiny_models: dict[str, Path]):
+def test_pooling_without_sentence_transformers_files(tiny_models: dict[str, Path], tmp_path: Path):
     for family, pooling in (("bert", "mean"), ("modernbert", "mean"), ("llama", "last"), ("qwen3", "last")):
         folder = tiny_models[family]
         assert read_settings(find_model(str(folder)), config_of(folder)).pooling == pooling
+        headless = tmp_path / family
+        shutil.copytree(folder, headless)
+        AutoModel.from_pretrained(folder).save_pretrained(headless)
+        assert read_settings(find_model(str(headless)), config_of(headless)).pooling == pooling
 
 
 def test_eos_pooling_adds_the_token_that_is_not_there(tiny_models: dict[str, Path], tmp_path: Path):
