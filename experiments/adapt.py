@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -20,6 +21,7 @@ from gnnrec.data.splits import make_split
 from gnnrec.errors import ConfigError
 from gnnrec.text.adapt import adapt_model
 from gnnrec.text.adapt_config import AdaptConfig
+from gnnrec.text.config import TextConfig
 from gnnrec.text.models import CARD, read_json
 from gnnrec.text.nodes import node_texts
 
@@ -27,7 +29,8 @@ PREFIX = "adapt."
 HELP = f"""\
 usage: python experiments/adapt.py [GROUP=OPTION ...] [KEY=VALUE ...] [{PREFIX}KEY=VALUE ...] --output FOLDER
 
-  dataset, split and text are those of experiments/run.py; the model adapted is text.model.
+  dataset and split are those of experiments/run.py; the model adapted is text.model (text.revision), the texts are
+  the data set's or text.item_profiles.
   {PREFIX}KEY is a setting of gnnrec.text.adapt_config.AdaptConfig: objective, steps, lr, lora_rank, ...
 
 examples:
@@ -49,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError("say where the model shall go: --output FOLDER")
     own = [word for word in arguments.overrides if word.startswith(PREFIX)]
     config = RunConfig.from_dict(compose_config([word for word in arguments.overrides if word not in own]))
-    settings = adapt_config(own, config.text.model)
+    settings = adapt_config(own, config.text)
     dataset = load_dataset(config.dataset.name)
     split = make_split(dataset, config.split.name, config.split.seed, **config.split.params)
     texts = node_texts(dataset, "item", config.text, split.fingerprint)
@@ -62,9 +65,20 @@ def main(argv: Sequence[str]) -> None:
     )
 
 
-def adapt_config(words: Sequence[str], model: str) -> AdaptConfig:
-    """Return the settings of `adapt.KEY=VALUE` words; an unknown key is a ConfigError that names the nearest."""
-    values = {"model": model}
+def adapt_config(words: Sequence[str], text: TextConfig) -> AdaptConfig:
+    """Return the settings of `adapt.KEY=VALUE` words; an unknown key is a ConfigError that names the nearest.
+
+    So is a key of `text` that says how texts are read and would be passed over here.
+    """
+    for name in ("pooling", "prompt", "max_length", "dtype", "device"):
+        value = getattr(text, name)
+        if value != getattr(TextConfig(), name):
+            instead = f"set '{PREFIX}{name}'" if hasattr(AdaptConfig, name) else "leave it out"
+            raise ConfigError(
+                f"'text.{name}' has no say in adapting, which reads texts as the model's own files say: {instead} "
+                f"(got {value!r})"
+            )
+    values: dict[str, Any] = {"model": text.model, "revision": text.revision}
     for word in words:
         key, equals, value = word.removeprefix(PREFIX).partition("=")
         if not equals:

@@ -25,7 +25,6 @@ from gnnrec.text.adapt_objectives import DrawLoss, mlm_losses, pair_losses, text
 from gnnrec.text.cache import text_keys
 from gnnrec.text.config import TextConfig
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json
-from gnnrec.text.pooling import pool
 from gnnrec.text.settings import read_settings
 from gnnrec.text.synonyms import replace_by_synonyms
 from gnnrec.text.transformer import TransformerEncoder, load_model, pad_batch, quiet
@@ -165,7 +164,7 @@ def _losses(
             ids, mask = pad_batch([batch[row] for row in order[start : start + _CHUNK]], encoder.pad)
             ids, mask = ids.to(config.device), mask.to(config.device)
             states = network(input_ids=ids, attention_mask=mask).last_hidden_state
-            parts.append(pool(states, mask, encoder.settings.pooling))
+            parts.append(encoder.pooled(states, mask))
         return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(config.device)]
 
     if config.objective == "mlm":

@@ -37,7 +37,7 @@ class TransformerEncoder:
         self.model = load_model(model, dtype).eval().to(config.device)
         self.dense = nn.Sequential(*(load_dense(model, path) for path in settings.dense)).to(config.device)
         self.pad = self.tokenizer.pad_token_id or 0
-        self.max_length = min(config.max_length, _position_limit(self.tokenizer, self.model))
+        self.max_length = min(config.max_length, position_limit(self.tokenizer, self.model))
         self.eos = self._eos() if settings.pooling == "eos" else None
         self.unpooled = 0 if settings.pool_prompt else self._prompt_length()
 
@@ -83,12 +83,16 @@ class TransformerEncoder:
         ids, mask = pad_batch(tokens, self.pad)
         ids, mask = ids.to(self.config.device), mask.to(self.config.device)
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self.dense(self.pooled(states, mask))
+
+    def pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Pool the states of padded tokens as the settings say, the prompt left out where they do: [b, d]."""
         if self.unpooled:
             kept = mask.clone()
             kept[:, : self.unpooled] = 0
             # A prompt that fills the whole text is pooled after all, for there is nothing else.
             mask = torch.where(kept.any(dim=1, keepdim=True), kept, mask)
-        return self.dense(pool(states, mask, self.settings.pooling))
+        return pool(states, mask, self.settings.pooling)
 
     def _eos(self) -> int:
         eos = self.tokenizer.eos_token_id
@@ -179,7 +183,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _position_limit(tokenizer: Any, model: Any) -> int:
+def position_limit(tokenizer: Any, model: Any) -> int:
     """Return how many tokens the model takes: learned positions end somewhere."""
     positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
     if "roberta" in model.config.model_type:

@@ -19,6 +19,7 @@ from gnnrec.data.interactions import Interactions
 from gnnrec.data.native import write_native
 from gnnrec.data.splits import make_split
 from gnnrec.errors import ConfigError
+from gnnrec.text import TextConfig
 
 
 def make_bert(folder: Path) -> Path:
@@ -68,9 +69,15 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]):
 
 
 def test_values_are_read_as_what_they_are():
-    config = adapt_config(["adapt.lr=5e-5", "adapt.objective=mlm", "adapt.freeze_embeddings=false"], "m")
-    assert (config.model, config.lr, config.objective, config.freeze_embeddings) == ("m", 5e-5, "mlm", False)
+    text = TextConfig(model="m", revision="abc")
+    config = adapt_config(["adapt.lr=5e-5", "adapt.objective=mlm", "adapt.freeze_embeddings=false"], text)
+    assert (config.model, config.revision, config.lr, config.objective) == ("m", "abc", 5e-5, "mlm")
+    assert not config.freeze_embeddings
     with pytest.raises(ConfigError, match="must be KEY=VALUE"):
-        adapt_config(["adapt.lr"], "m")
+        adapt_config(["adapt.lr"], text)
     with pytest.raises(ConfigError, match="'lr' must be in"):
-        adapt_config(["adapt.lr=-1"], "m")
+        adapt_config(["adapt.lr=-1"], text)
+    with pytest.raises(ConfigError, match=r"'text.pooling' has no say in adapting.*leave it out"):
+        adapt_config([], TextConfig(pooling="cls"))
+    with pytest.raises(ConfigError, match=r"'text.max_length' has no say in adapting.*set 'adapt.max_length'"):
+        adapt_config([], TextConfig(max_length=32))
