@@ -6,8 +6,8 @@
 
 An item's profile is made from its text; a user's from the texts of the items of train alone, and the card
 beside the file (FILE.card.json) then names the fingerprint of that split: gnnrec refuses the profiles with
-any other. Started again, the script goes on where it stopped. A run takes the file as text.item_profiles=
-or text.user_profiles=.
+any other, as it does with all profiles by a model that was adapted on a split. Started again, the script
+goes on where it stopped. A run takes the file as text.item_profiles= or text.user_profiles=.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.files import write_text
 from gnnrec.text.config import TextConfig
 from gnnrec.text.generate import Generator
-from gnnrec.text.models import find_model, read_json
+from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json, split_of
 from gnnrec.text.nodes import node_texts
 from gnnrec.text.profiles import card_path, read_profiles
 
+# options that decide the texts and stand in the card by their own names
+IN_CARD = ("max_items", "max_characters", "max_new_tokens", "max_prompt_tokens", "dtype")
 ITEM_PROMPT = (
     "Here is what is known about an item:\n{text}\n\n"
     "In two sentences: what is it, and what kind of user would want it?"
@@ -83,12 +85,12 @@ def write_profiles(
     begun = read_json(card_path(path), None)
     if path.exists() and begun != card:
         raise ConfigError(
-            f"'{path}' was begun with another model, prompt or split: delete it or choose another --output"
+            f"'{path}' was begun with {_differences(begun, card)}: delete it or choose another --output"
         )
     done = read_profiles(path, allow_cut=True) if path.exists() else {}
     lines = [json.dumps({"id": name, "text": text}, ensure_ascii=False) + "\n" for name, text in done.items()]
+    write_text(card_path(path), json.dumps(card, indent=1) + "\n")  # first: a file without it is nobody's
     write_text(path, "".join(lines))
-    write_text(card_path(path), json.dumps(card, indent=1) + "\n")
     left = [name for name in prompts if name not in done]
     with (
         path.open("a", encoding="utf-8") as stream,
@@ -104,16 +106,24 @@ def write_profiles(
     return len(left)
 
 
+def _differences(begun: Any, card: dict[str, Any]) -> str:
+    if not isinstance(begun, dict):
+        return f"no card beside it ({card_path(Path('FILE'))})"
+    return "another " + ", ".join(name for name in card if begun.get(name) != card[name])
+
+
 def _prompts(
-    options: argparse.Namespace, dataset: Dataset, template: str
+    options: argparse.Namespace, dataset: Dataset, template: str, model: ModelFolder
 ) -> tuple[dict[int, str], str | None]:
     texts = node_texts(dataset, "item", TextConfig())
     if options.side == "item":
-        return item_prompts(texts, template), None
+        # what a model adapted on train interactions writes knows them, whatever it is asked
+        return item_prompts(texts, template), split_of(model.path / CARD)
     if options.split is None:
         raise ConfigError("profiles of users are made from train interactions: give --split")
     params = json.loads(options.split_params)
     split = make_split(dataset, options.split, options.split_seed, **params)
+    check_split(model, split.fingerprint)
     prompts = user_prompts(
         texts, split.train, template, options.max_items, options.max_characters, options.split_seed
     )
@@ -157,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"the prompt must hold {field}, where the texts are filled in")
         dataset = load_dataset(options.dataset)
         model = find_model(options.model)
-        rows, split = _prompts(options, dataset, template)
+        rows, split = _prompts(options, dataset, template, model)
         if not rows:
             raise DataError(f"no {options.side} of '{dataset.name}' has a text to make a profile from")
         table = dataset.items if options.side == "item" else dataset.users
@@ -171,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "model": model.name,
             "model_identity": model.identity,
             "prompt": template,
-            "max_new_tokens": options.max_new_tokens,
+            **{name: getattr(options, name) for name in IN_CARD},
         }
         generator = Generator(
             model, options.max_new_tokens, options.max_prompt_tokens, options.dtype, options.device

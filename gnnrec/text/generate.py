@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from gnnrec.errors import DataError, check_range
+from gnnrec.errors import ConfigError, DataError, check_range
 from gnnrec.text.models import ModelFolder
-from gnnrec.text.transformer import load_model, load_tokenizer
+from gnnrec.text.transformer import load_model, load_tokenizer, position_limit
 
 
 class Generator:
@@ -37,7 +37,14 @@ class Generator:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         # What a causal model writes follows its last token: padding must stand before the prompt.
         self.tokenizer.padding_side = self.tokenizer.truncation_side = "left"
-        self.max_new_tokens, self.max_prompt_tokens, self.device = max_new_tokens, max_prompt_tokens, device
+        room = position_limit(self.tokenizer, self.model) - max_new_tokens
+        if room < 1:
+            raise ConfigError(
+                f"'max_new_tokens' must be below the {room + max_new_tokens} tokens that text model '{model.name}' "
+                f"takes (got {max_new_tokens})"
+            )
+        self.max_new_tokens, self.max_prompt_tokens = max_new_tokens, min(max_prompt_tokens, room)
+        self.device = device
 
     @torch.inference_mode()
     def answer(self, prompts: Sequence[str]) -> list[str]:

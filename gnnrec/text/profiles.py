@@ -47,21 +47,18 @@ def load_profiles(path: str | Path, raw_ids: Sequence[Any], split: str | None = 
 def read_profiles(path: Path, allow_cut: bool = False) -> dict[str, str]:
     """Return {raw id: text} of a JSONL file; with `allow_cut` a last line that was cut is left out."""
     texts: dict[str, str] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not UTF-8 text ({error})") from error
+    lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
             name, text = str(record["id"]), to_text(record["text"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:  # UnicodeDecodeError is a ValueError, too
             if allow_cut and number == len(lines):
                 break
             raise DataError(
-                f"line {number} of '{path}' is not an object with 'id' and 'text' ({error})"
+                f"line {number} of '{path}' is not an object with 'id' and 'text' in UTF-8 ({error})"
             ) from error
         if name in texts:
             raise DataError(f"line {number} of '{path}' repeats the id '{name}'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,11 @@ from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.native import write_native
 from gnnrec.data.splits import make_split
+from gnnrec.errors import ConfigError
+from gnnrec.text.generate import Generator
+from gnnrec.text.models import find_model
 from gnnrec.text.profiles import card_path, load_profiles
+from gnnrec.text.transformer import position_limit
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,36 @@ def test_users_are_described_from_train_alone_and_tied_to_the_split(
     ids = data.users["user_id"].tolist()
     assert all(load_profiles(output, ids, split.fingerprint))
     assert run(dataset, model, output, "--side", "user", "--split", "random", "--split-seed", "4") == 2
+
+
+def test_what_a_model_of_a_split_writes_is_tied_to_the_split(dataset: Path, model: Path, tmp_path: Path):
+    split = make_split(load_dataset(dataset), "random", 3)
+    model = Path(shutil.copytree(model, tmp_path / "adapted"))
+    (model / "gnnrec.json").write_text(json.dumps({"split": split.fingerprint}))
+    output = tmp_path / "items.jsonl"
+    assert run(dataset, model, output, "--side", "item") == 0
+    assert json.loads(card_path(output).read_text())["split"] == split.fingerprint
+    user = ["--side", "user", "--split", "random", "--split-seed"]
+    assert run(dataset, model, tmp_path / "same.jsonl", *user, "3") == 0
+    assert run(dataset, model, tmp_path / "other.jsonl", *user, "4") == 2
+
+
+def test_a_file_holds_profiles_of_one_kind(
+    dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    output, user = tmp_path / "users.jsonl", ["--side", "user", "--split", "random", "--limit", "2"]
+    assert run(dataset, model, output, *user, "--max-items", "1") == 0
+    assert run(dataset, model, output, *user, "--max-items", "2") == 2
+    assert "was begun with another max_items: delete it" in capsys.readouterr().err
+
+
+def test_prompts_are_cut_to_what_the_model_takes(model: Path):
+    generator = Generator(find_model(str(model)), max_new_tokens=4, max_prompt_tokens=10**6)
+    room = position_limit(generator.tokenizer, generator.model)
+    assert generator.max_prompt_tokens == room - 4
+    assert len(generator.answer(["red " * 2 * room])) == 1
+    with pytest.raises(ConfigError, match=f"'max_new_tokens' must be below the {room} tokens"):
+        Generator(find_model(str(model)), max_new_tokens=room)
 
 
 def test_long_histories_are_sampled_and_cut():

@@ -53,6 +53,8 @@ def test_a_last_line_that_was_cut_is_left_out_when_resuming(tmp_path: Path):
     path = tmp_path / "p.jsonl"
     path.write_text('{"id": 1, "text": "a"}\n{"id": 2, "te')
     assert read_profiles(path, allow_cut=True) == {"1": "a"}
+    path.write_bytes(b'{"id": 1, "text": "a"}\n{"id": 2, "text": "sch\xc3')  # within a character
+    assert read_profiles(path, allow_cut=True) == {"1": "a"}
     with pytest.raises(DataError, match="line 2"):
         read_profiles(path)
     with pytest.raises(DataError, match="no file of generated texts"):
@@ -62,7 +64,7 @@ def test_a_last_line_that_was_cut_is_left_out_when_resuming(tmp_path: Path):
 def test_a_file_or_card_of_another_kind_is_one_clear_error(tmp_path: Path):
     path = tmp_path / "p.jsonl"
     path.write_bytes(b'{"id": "a", "text": "\xff"}\n')
-    with pytest.raises(DataError, match="is not UTF-8 text"):
+    with pytest.raises(DataError, match=r"line 1 .* in UTF-8"):
         load_profiles(path, ["a"])
     path.write_text('{"id": "a", "text": "x"}\n')
     for card in ("[]", '{"split": 3}'):
