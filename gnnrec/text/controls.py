@@ -103,7 +103,8 @@ def anonymize(texts: Sequence[str], names: Sequence[str] | None) -> list[str]:
         )
     if len(names) != len(texts):
         raise DataError(f"there must be one name per text (expected {len(texts)}, got {len(names)})")
-    return [_replace(text, name.strip()) for text, name in zip(texts, names)]
+    # a template takes the full stop from the end of what it names (see gnnrec.text.templates.render)
+    return [_replace(text, name.strip().rstrip(". ")) for text, name in zip(texts, names)]
 
 
 def _replace(text: str, name: str) -> str:

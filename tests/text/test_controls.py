@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.text import TextConfig, encode_texts
 from gnnrec.text.controls import anonymize, bag_of_words, gaussian, shuffle
+from gnnrec.text.templates import render
 
 RNG = np.random.default_rng(0)
 ALL = np.ones(6, dtype=bool)
@@ -71,6 +73,8 @@ def test_names_are_replaced_as_wholes_whatever_their_case():
     ]
     assert anonymize(["vim-tiny vi"], ["vi"]) == ["vim-tiny item"]
     assert anonymize(["unnamed"], [""]) == ["unnamed"]
+    films = pd.DataFrame({"title": ["Monsters, Inc.", "M. "]})
+    assert anonymize(render(films, [["title", "title"]]), films["title"].tolist()) == ["title: item"] * 2
     with pytest.raises(ConfigError, match="needs a name per text"):
         anonymize(texts, None)
     with pytest.raises(DataError, match="one name per text"):
