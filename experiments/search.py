@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -10,6 +9,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from experiments.compose import compose_config
 from gnnrec.baselines.fusion import kept_fits
 from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError, DataError, suggest
-from gnnrec.files import whole_file
-from gnnrec.run import validate
+from gnnrec.files import write_text
+from gnnrec.run import open_run, validate
 from gnnrec.tracking import plain
 
 
@@ -34,9 +34,10 @@ class Trial:
 
 
 class Search:
-    """A search over the sweeps among `overrides`; trials are kept in tune/*.jsonl below tracking.root.
+    """A search over the sweeps among `overrides`; every trial is kept in a file of tune/ below tracking.root.
 
-    Every setting is fitted on train and judged on validation; test is never scored.
+    Every setting is fitted on train and judged on validation; test is never scored. A trial's file is named by the key
+    of its run, so other data, defaults or vectors are tried anew; device and tracking are no part of it.
 
     Args:
         overrides: of a run; `KEY=A,B,C`, `KEY=interval(LOW,HIGH)` and `KEY=tag(log,interval(LOW,HIGH))` are sweeps.
@@ -50,26 +51,31 @@ class Search:
         self.metric = f"validation/{metric}"
         self.trials = draw_trials(overrides, num, seed)
         self.configs = [RunConfig.from_dict(compose_config(trial)) for trial in self.trials]
-        self.path = _record_path(self.configs[0], overrides)
-        self.done = read_record(self.path)
+        self.folder = Path(self.configs[0].tracking.root).expanduser() / "tune"
+
+    @cached_property
+    def records(self) -> list[Path]:
+        """The file of each trial; found when first asked for, as it takes the data."""
+        return [self.folder / f"{open_run(config).key}.json" for config in self.configs]
 
     @property
     def missing(self) -> int:
         """How many settings were not tried yet."""
-        return sum(json.dumps(trial) not in self.done for trial in self.trials)
+        return sum(not record.exists() for record in set(self.records))
 
     def run(self) -> None:
         """Try what is missing, and tell every setting with its metric."""
         with kept_fits():
-            for number, (trial, config) in enumerate(zip(self.trials, self.configs), start=1):
-                key, start = json.dumps(trial), time.perf_counter()
-                if key not in self.done:
-                    self.done[key] = plain(validate(config))
-                    row = {"trial": trial, "metrics": self.done[key], "seconds": time.perf_counter() - start}
-                    _append(self.path, row)
-                told = (
-                    f"[{number}/{len(self.trials)}] {self.metric} {_value(self.done[key], self.metric):.4f}"
-                )
+            for number, (trial, config, record) in enumerate(
+                zip(self.trials, self.configs, self.records), start=1
+            ):
+                start = time.perf_counter()
+                if not record.exists():
+                    metrics = plain(validate(config))
+                    row = {"trial": trial, "metrics": metrics, "seconds": time.perf_counter() - start}
+                    write_text(record, json.dumps(row))
+                value = _value(read_record(record), self.metric)
+                told = f"[{number}/{len(self.trials)}] {self.metric} {value:.4f}"
                 print(f"{told} ({time.perf_counter() - start:.0f} s) {self.settings(trial)}", flush=True)
 
     def settings(self, trial: Sequence[str]) -> str:
@@ -81,7 +87,8 @@ class Search:
     def ranked(self) -> list[Trial]:
         """Return all trials, which were made, from best to worst; the first drawn comes first among equals."""
         results = [
-            Trial(tuple(trial), _value(self.done[json.dumps(trial)], self.metric)) for trial in self.trials
+            Trial(tuple(trial), _value(read_record(record), self.metric))
+            for trial, record in zip(self.trials, self.records)
         ]
         return sorted(results, key=lambda result: -result.value)
 
@@ -110,16 +117,12 @@ def draw_trials(overrides: Sequence[str], num: int, seed: int) -> list[list[str]
     return [_fill(sweeps, [_draw(values, generator) for _, values in sweeps]) for _ in range(num)]
 
 
-def read_record(path: Path) -> dict[str, dict[str, Any]]:
-    """Return trial -> metrics of an earlier call; a DataError names a line that cannot be read."""
-    done: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else []):
-        try:
-            row = json.loads(line)
-            done[json.dumps(row["trial"])] = row["metrics"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"line {number + 1} of '{path}' is broken ({error}); delete the file") from error
-    return done
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the metrics of a trial; a DataError names a file that cannot be read."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["metrics"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"'{path}' is no record of a trial ({error}); delete the file") from error
 
 
 def _draw(values: list[str] | IntervalSweep | None, generator: random.Random) -> str:
@@ -136,18 +139,6 @@ def _fill(sweeps: Sequence[tuple[str, object]], chosen: Sequence[str]) -> list[s
         text if values is None else f"{text.split('=', 1)[0]}={value}"
         for (text, values), value in zip(sweeps, chosen)
     ]
-
-
-def _record_path(config: RunConfig, overrides: Sequence[str]) -> Path:
-    kept = sorted(word for word in overrides if not word.startswith(("tracking", "device")))
-    name = f"{config.model.name}-{hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]}"
-    return Path(config.tracking.root).expanduser() / "tune" / f"{name}.jsonl"
-
-
-def _append(path: Path, row: Mapping[str, Any]) -> None:
-    kept = path.read_text(encoding="utf-8") if path.exists() else ""
-    with whole_file(path) as temporary:
-        temporary.write_text(f"{kept}{json.dumps(row)}\n", encoding="utf-8")
 
 
 def _value(metrics: Mapping[str, Any], metric: str) -> float:

@@ -25,8 +25,8 @@ usage: python experiments/tune.py [flags] [GROUP=OPTION ...] [KEY=VALUE ...] [KE
   --metric ndcg@20                     validation metric, for example tail/ndcg@20 or cold_only/recall@20
   --seed 0                             of the draw of settings
 
-Every setting is fitted on train and judged on validation; test is never scored. Trials are kept in
-tune/*.jsonl below tracking.root, so that the same command goes on where it stopped.
+Every setting is fitted on train and judged on validation; test is never scored. Trials are kept in tune/ below
+tracking.root by the keys of their runs: the same command goes on where it stopped, other data are tried anew.
 """
 
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     best = search.ranked()
     rows = [[search.settings(trial.overrides), trial.value] for trial in best[:10]]
     print(format_table(["settings", search.metric], rows))
-    print(f"{search.path}\nbest: {command_line('run.py', best[0].overrides)}")
+    print(f"{search.folder}\nbest: {command_line('run.py', best[0].overrides)}")
 
 
 def _whole(arguments: Arguments, name: str, default: int) -> int:

@@ -77,7 +77,8 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
     """A stand-in for the runs; figures are left out except where `figures` is asked for too."""
     runner = Runner()
     monkeypatch.setattr(table, "run", runner)
-    monkeypatch.setattr(table, "open_run", _run_dir)
+    for module in (table, search):
+        monkeypatch.setattr(module, "open_run", _run_dir)
     monkeypatch.setattr(table, "draw_figures", lambda *_: [])
     monkeypatch.chdir(tmp_path)
     return runner

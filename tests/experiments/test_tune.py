@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import gnnrec.run
 from experiments import search, tune
 from experiments.cli import run_main
 from experiments.search import draw_trials, read_record
@@ -82,8 +83,7 @@ def test_the_best_setting_is_a_command_that_a_shell_takes(
 
 def test_a_search_sees_no_test_and_writes_no_run(small: list[str], tmp_path: Path) -> None:
     assert run_main(tune.main, [*small, "model=item_knn", "model.baseline.k=5,10"]) == 0
-    [record] = (tmp_path / "runs" / "tune").iterdir()
-    rows = [json.loads(line) for line in record.read_text().splitlines()]
+    rows = [json.loads(record.read_text()) for record in (tmp_path / "runs" / "tune").iterdir()]
     assert len(rows) == 2
     assert all(key.startswith("validation/") for row in rows for key in row["metrics"])
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tune"]
@@ -108,6 +108,41 @@ def test_a_mistake_is_one_line(
 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "t.jsonl").write_text('{"trial": ["a"], "metrics": {}}\n{"tri')
-    with pytest.raises(DataError, match="line 2 of"):
-        read_record(tmp_path / "t.jsonl")
+    for text in ('{"trial": ["a"], "met', '{"trial": ["a"]}', "[1]"):
+        (tmp_path / "t.json").write_text(text)
+        with pytest.raises(DataError, match=r"t\.json' is no record of a trial .*; delete the file"):
+            read_record(tmp_path / "t.json")
+
+
+def test_a_trial_is_found_again_whatever_changes_no_number(small: list[str], tmp_path: Path) -> None:
+    words = [*small, "model=item_knn"]
+    first = search.Search([*words, "model.baseline.k=5,10"], 2)
+    first.run()
+    elsewhere = search.Search(
+        ["tracking.group=g", "device=auto", *words, "device=auto", "model.baseline.k=10,5,20"], 3
+    )
+    assert elsewhere.missing == 1
+    (tmp_path / "runs" / "tune" / "item_knn-0123456789ab.jsonl").write_text("of an earlier version")
+    assert search.Search([*words, "model.baseline.k=5,10"], 2).ranked() == first.ranked()
+
+
+def test_other_data_under_the_same_name_are_tried_anew(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gnnrec.run, "_data_fingerprint", lambda _: "old")
+    words = [*small, "model=item_knn", "model.baseline.k=5,10"]
+    search.Search(words, 2).run()
+    assert search.Search(words, 2).missing == 0
+    monkeypatch.setattr(gnnrec.run, "_data_fingerprint", lambda _: "new")
+    assert search.Search(words, 2).missing == 2
+    with pytest.raises(DataError, match="no record"):
+        search.Search(words, 2).ranked()
+
+
+def test_an_edited_file_of_vectors_is_tried_anew(small: list[str], tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.npy"
+    words = [*small, "model=content_knn", f"text.item_vectors={vectors}", "model.baseline.k=5,10"]
+    vectors.write_bytes(b"one")
+    before = search.Search(words, 2).records
+    vectors.write_bytes(b"two")
+    assert not set(before) & set(search.Search(words, 2).records)
