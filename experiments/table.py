@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -20,8 +21,9 @@ from gnnrec.evaluation.significance import MIN_SEEDS
 from gnnrec.files import write_text
 from gnnrec.report.captions import group_note, protocol_note, seeds_note
 from gnnrec.report.compare import paired_p_values
-from gnnrec.report.frame import FinishedRun, metrics_frame
+from gnnrec.report.frame import FinishedRun, flatten, metrics_frame
 from gnnrec.report.gains import ItemHits, gain_by_group, metric_against_degree
+from gnnrec.report.rivals import model_settings
 from gnnrec.report.tables import Block, Table, summarise, to_markdown, write_table
 from gnnrec.report.trade_off import trade_off
 from gnnrec.run import open_run, run
@@ -127,8 +129,12 @@ def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, F
 
     Args:
         folders: paths with commas. Each belongs to the block whose runs have the same data and the same split.
+    Errors: DataError for other data or another split, a name that is a row of the table, a seed twice, and runs of one
+        name and block with different settings.
     """
     blocks = {_fingerprints(run_): place.block for place, run_ in runs.items()}
+    rows = {place.row for place in runs}
+    firsts: dict[tuple[str, str], FinishedRun] = {}
     added: dict[Place, FinishedRun] = {}
     for folder in filter(None, folders.split(",")):
         run_ = FinishedRun(folder)
@@ -139,10 +145,35 @@ def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, F
         place = Place(
             blocks[_fingerprints(run_)], str(run_.config["model"]["name"]), int(run_.config["seed"])
         )
-        if place in runs or place in added:
+        if place.row in rows:
+            raise DataError(
+                f"'{folder}' is called '{place.row}', as a row of this table: make it with another name "
+                "(model.name=NAME, --name of evaluate.py)"
+            )
+        if place in added:
             raise DataError(f"'{folder}' would be a second run of {place}")
+        _check_settings(run_, firsts.setdefault((place.block, place.row), run_))
         added[place] = run_
     return added
+
+
+def _check_settings(run_: FinishedRun, first: FinishedRun) -> None:
+    """Raise a DataError unless two runs of one row have the same settings."""
+    one, two = _settings(first), _settings(run_)
+    differing = [
+        f"{key}={two.get(key)} instead of {one.get(key)}" for key in two | one if one.get(key) != two.get(key)
+    ]
+    if differing:
+        raise DataError(
+            f"'{run_.path}' has {', '.join(differing)} in '{first.path}': runs of one row must differ in seed, "
+            "tracking and device alone; make it with another name (model.name=NAME, --name of evaluate.py)"
+        )
+
+
+def _settings(run_: FinishedRun) -> dict[str, Any]:
+    # every seed of another tool's model is a file of its own
+    files = ("model.external", "model.sha256")
+    return {key: value for key, value in flatten(model_settings(run_)).items() if key not in files}
 
 
 def _fingerprints(run_: FinishedRun) -> tuple[str, str]:

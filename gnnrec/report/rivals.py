@@ -46,7 +46,7 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     settings: dict[str, dict[str, Any]] = {}
     models: dict[str, list[FinishedRun]] = {}
     for run in sorted(runs, key=_place):
-        config = _settings(run)
+        config = model_settings(run)
         key = json.dumps(config, sort_keys=True)
         settings[key] = flatten(config)
         if any(other.config["seed"] == run.config["seed"] for other in models.get(key, [])):
@@ -57,17 +57,18 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 
 def legend(models: Models) -> str:
     """Return a line for each model whose label does not say it: name and settings in which those of its name differ."""
-    settings = {label: flatten(_settings(runs[0])) for label, runs in models.items()}
+    settings = {label: flatten(model_settings(runs[0])) for label, runs in models.items()}
     full = {label: _full_label(setting, list(settings.values())) for label, setting in settings.items()}
     return "\n".join(f"- {label}: {text}" for label, text in full.items() if label != text)
 
 
-def _settings(run: FinishedRun) -> dict[str, Any]:
+def model_settings(run: FinishedRun) -> dict[str, Any]:
+    """Return the part of a run's configuration that makes its model: without seed, tracking and device."""
     return {key: value for key, value in run.config.items() if key not in _NO_MODEL}
 
 
 def _place(run: FinishedRun) -> tuple[str, str, int]:
-    settings = json.dumps(_settings(run), sort_keys=True)
+    settings = json.dumps(model_settings(run), sort_keys=True)
     return str(run.config["model"]["name"]), settings, int(run.config["seed"])
 
 

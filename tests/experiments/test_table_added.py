@@ -1,0 +1,62 @@
+"""Run directories that --add puts into a table: which runs make one row, and which are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.spec import Place
+from experiments.table import added_runs
+from gnnrec.errors import DataError
+from gnnrec.report.frame import FinishedRun
+from gnnrec.tracking import RunDir
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    def make_run(key: str, seed: int, model: dict[str, Any], **more: Any) -> FinishedRun:
+        with RunDir(tmp_path / key, key) as run_dir:
+            run_dir.write_config({"model": model, "seed": seed, **more})
+            run_dir.write_manifest({"fingerprints": {"data": "d", "split": "s"}})
+            run_dir.finish()
+        return FinishedRun(run_dir.path)
+
+    return make_run
+
+
+@pytest.fixture
+def table(make) -> dict[Place, FinishedRun]:
+    return {Place("block", "kNN", 0): make("knn", 0, {"name": "item_knn"})}
+
+
+def _add(runs: dict[Place, FinishedRun], *added: FinishedRun) -> list[Place]:
+    return list(added_runs(",".join(str(run.path) for run in added), runs))
+
+
+def test_seeds_of_one_model_are_one_row_wherever_they_ran(make, table: dict[Place, FinishedRun]) -> None:
+    one = make("a", 0, {"name": "mf"}, train={"lr": 0.1}, device="cpu", tracking={"root": "x"})
+    two = make("b", 1, {"name": "mf"}, train={"lr": 0.1}, device="cuda", tracking={"root": "y"})
+    assert _add(table, one, two) == [Place("block", "mf", 0), Place("block", "mf", 1)]
+
+
+def test_seeds_of_another_tool_are_files_of_their_own(make, table: dict[Place, FinishedRun]) -> None:
+    runs = [
+        make(f"e{seed}", seed, {"name": "X", "external": f"{seed}.trec", "sha256": f"{seed}"})
+        for seed in (0, 1)
+    ]
+    assert _add(table, *runs) == [Place("block", "X", 0), Place("block", "X", 1)]
+
+
+def test_runs_of_different_settings_are_no_row(make, table: dict[Place, FinishedRun]) -> None:
+    one = make("a", 0, {"name": "mf"}, train={"lr": 0.1})
+    two = make("b", 1, {"name": "mf"}, train={"lr": 0.2, "epochs": 3})
+    told = rf"'{two.path}' has train.lr=0.2 instead of 0.1, train.epochs=3 instead of None in '{one.path}'"
+    with pytest.raises(DataError, match=told):
+        _add(table, one, two)
+
+
+def test_an_added_run_does_not_join_a_row_of_the_table(make, table: dict[Place, FinishedRun]) -> None:
+    with pytest.raises(DataError, match="is called 'kNN', as a row of this table: make it with another name"):
+        _add(table, make("a", 5, {"name": "kNN"}))
