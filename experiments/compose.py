@@ -60,7 +60,7 @@ def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any
         if override.is_sweep_override():
             raise ConfigError(f"'{text}' gives several values: add -m to run each of them")
         if override.key_or_group in groups:
-            _check_option(override, groups)
+            _check_option(text, override, groups)
             chosen.append(text)
         elif override.is_delete():
             raise ConfigError(f"'{text}' cannot delete a key: give it a value, for example null")
@@ -91,10 +91,13 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def _check_option(override: Override, groups: Mapping[str, Mapping[str, str]]) -> None:
+def _check_option(text: str, override: Override, groups: Mapping[str, Mapping[str, str]]) -> None:
     group, value = override.key_or_group, override.value()
-    if value is None or override.is_delete():
-        return
+    if override.is_delete() or value in (None, "", []):
+        known = ", ".join(sorted(groups[group]))
+        raise ConfigError(
+            f"'{text}' chooses no option: write {group}=NAME, or nothing for the usual one (known: {known})"
+        )
     for option in value if isinstance(value, list) else [value]:
         if str(option) not in groups[group]:
             raise ConfigError(f"unknown option '{option}' for '{group}'{suggest(str(option), groups[group])}")

@@ -81,6 +81,14 @@ def test_plus_adds_a_key(conf: Path) -> None:
         ("train=folder", "'train.path' has no value: give train.path=VALUE"),
         ("experiment=broken", "nothing"),
         ("~train.lr", "'~train.lr' cannot delete a key"),
+        (
+            "model=null",
+            "'model=null' chooses no option: write model=NAME, or nothing for the usual one (known: lightgcn, mf)",
+        ),
+        ("experiment=null", "'experiment=null' chooses no option: write experiment=NAME"),
+        ("train=", "'train=' chooses no option: write train=NAME"),
+        ("model=[]", "'model=[]' chooses no option"),
+        ("~model", "'~model' chooses no option"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(conf: Path, override: str, told: str) -> None:
