@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from experiments.compose import CONF, compose_config
 from gnnrec.config import RunConfig
@@ -48,3 +49,12 @@ def test_a_preset_trains_an_epoch(option: str, planted_folder: Path) -> None:
 def test_an_option_of_the_other_groups_is_read(option: str) -> None:
     named = ["dataset.name=somewhere"] if option == "dataset=folder" else []
     RunConfig.from_dict(compose_config([option, *named]))
+
+
+@pytest.mark.parametrize(("group", "base"), [("init", "id"), ("train", "default")])
+def test_an_option_says_only_what_differs_from_the_one_it_builds_on(group: str, base: str) -> None:
+    trees = {path.stem: yaml.safe_load(path.read_text()) for path in (CONF / group).glob("*.yaml")}
+    usual = trees.pop(base)
+    for name, tree in trees.items():
+        assert tree.pop("defaults") == [base, "_self_"], name
+        assert [key for key, value in tree.items() if usual[key] == value] == [], name
