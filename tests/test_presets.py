@@ -58,3 +58,17 @@ def test_an_option_says_only_what_differs_from_the_one_it_builds_on(group: str, 
     for name, tree in trees.items():
         assert tree.pop("defaults") == [base, "_self_"], name
         assert [key for key, value in tree.items() if usual[key] == value] == [], name
+
+
+def test_alpharec_has_the_loss_of_its_authors() -> None:
+    model = compose_config(["experiment=alpharec"])["model"]
+    assert model["score"] == "cosine"
+    assert model["objective"]["l2"]["weight"] == 0
+    term = model["objective"]["rank"]["term"]
+    wanted = {"negatives": "uniform", "num_negatives": 256, "temperature": 0.15}
+    assert term == {
+        "_target_": "gnnrec.objectives.Softmax",
+        **wanted,
+        "cosine": True,
+        "correction": False,  # a positive has to beat the drawn negatives alone
+    }
