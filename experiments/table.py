@@ -22,7 +22,7 @@ from gnnrec.files import write_text
 from gnnrec.report.captions import group_note, protocol_note, seeds_note
 from gnnrec.report.compare import paired_p_values
 from gnnrec.report.frame import FinishedRun, flatten, metrics_frame
-from gnnrec.report.gains import ItemHits, gain_by_group, metric_against_degree
+from gnnrec.report.gains import CUTOFF, ItemHits, gain_by_group, metric_against_degree
 from gnnrec.report.rivals import model_settings
 from gnnrec.report.tables import Block, Table, summarise, to_markdown, write_table
 from gnnrec.report.trade_off import trade_off
@@ -231,8 +231,9 @@ def draw_figures(
 def _item_hits(runs: Mapping[Place, FinishedRun]) -> dict[str, dict[str, list[ItemHits]]]:
     curves: dict[str, dict[str, list[ItemHits]]] = {}
     for place, run_ in runs.items():
-        arrays = run_.per_user("item_degree", "item_relevant", "item_hits@20")
-        items = ItemHits(arrays["item_degree"], arrays["item_relevant"], arrays["item_hits@20"])
+        names = ("item_degree", "item_relevant", f"item_hits@{CUTOFF}")
+        arrays = run_.per_user(*names)
+        items = ItemHits(*(arrays[name] for name in names))
         curves.setdefault(place.block, {}).setdefault(place.row, []).append(items)
     return curves
 

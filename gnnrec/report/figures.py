@@ -18,28 +18,27 @@ from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, save_f
 
 _NORMAL_95 = 1.959964
 _RESAMPLES = 500
+_USER_BINS = 8
 
 Arrays = Mapping[str, np.ndarray]
 
 
-def draw_evaluation(
-    models: Mapping[str, Sequence[Arrays]], folder: str | Path, *, split: str = "test", k: int = 20
-) -> list[Path]:
+def draw_evaluation(models: Mapping[str, Sequence[Arrays]], folder: str | Path, *, k: int = 20) -> list[Path]:
     """Draw every figure the arrays allow; return the paths.
 
     Args:
         models: label -> the arrays of `per_user.npz`, one mapping per seed (one run: one model, one seed).
         k: cutoff of the item and user figures; those whose arrays are missing are left out.
     """
-    folder, metric = Path(folder), f"{split}/recall@{k}"
+    folder, metric = Path(folder), f"test/recall@{k}"
     first = [seeds[0] for seeds in models.values()]
     paths: list[Path] = []
     if all(f"item_hits@{k}" in arrays for arrays in first):
         paths += recall_by_popularity(models, folder / f"recall_by_popularity@{k}", k=k)
     if all(metric in arrays and "user_degree" in arrays for arrays in first):
         paths += metric_by_activity(models, folder / f"recall_by_activity@{k}", metric=metric)
-    if all(len(_cutoffs(arrays, split, "recall")) > 1 for arrays in first):
-        paths += metric_by_cutoff(models, folder / "recall_by_cutoff", split=split)
+    if all(len(_cutoffs(arrays)) > 1 for arrays in first):
+        paths += recall_by_cutoff(models, folder / "recall_by_cutoff")
     if all(f"item_exposure@{k}" in arrays for arrays in first):
         paths += lorenz_curves(models, folder / f"lorenz@{k}", k=k)
     if len(models) > 1 and all(metric in arrays for arrays in first):
@@ -53,7 +52,7 @@ def arrays_of(runs: Mapping[str, Sequence[FinishedRun]]) -> dict[str, list[dict[
 
 
 def recall_by_popularity(
-    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k: int = 20, seed: int = 0
+    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k: int = 20
 ) -> list[Path]:
     """Draw the share of test pairs in the top k against the item's train interactions, with a 95% band.
 
@@ -65,7 +64,7 @@ def recall_by_popularity(
     for place, (label, seeds) in enumerate(models.items()):
         hits = np.mean([arrays[f"item_hits@{k}"] for arrays in seeds], axis=0)
         degree, relevant = seeds[0]["item_degree"], seeds[0]["item_relevant"]
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         points = []
         for number, name, member in _degree_bins(degree, relevant > 0):
             ticks[number] = name
@@ -94,7 +93,7 @@ def _pooled(part: np.ndarray, whole: np.ndarray, rng: np.random.Generator) -> tu
 
 
 def metric_by_activity(
-    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, metric: str, num_bins: int = 8
+    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, metric: str
 ) -> list[Path]:
     """Draw a per-user metric against the user's train interactions, in bins of equal numbers of users.
 
@@ -105,7 +104,7 @@ def metric_by_activity(
     axis, ticks = axes[0, 0], {}
     for place, (label, seeds) in enumerate(models.items()):
         degree, values = seeds[0]["user_degree"], _over_seeds(seeds, metric)
-        edges = np.unique(np.quantile(degree, np.linspace(0, 1, num_bins + 1)[1:-1]))
+        edges = np.unique(np.quantile(degree, np.linspace(0, 1, _USER_BINS + 1)[1:-1]))
         bins = np.searchsorted(edges, degree, side="left")
         points = []
         for number in np.unique(bins).tolist():
@@ -120,20 +119,18 @@ def metric_by_activity(
     return _finish(figure, axes, path)
 
 
-def metric_by_cutoff(
-    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, split: str = "test", name: str = "recall"
-) -> list[Path]:
-    """Draw the mean of a metric against its cutoff, with mean +- 1.96 standard errors over users."""
+def recall_by_cutoff(models: Mapping[str, Sequence[Arrays]], path: str | Path) -> list[Path]:
+    """Draw mean recall against its cutoff, with mean +- 1.96 standard errors over users."""
     figure, axes = new_figure(1, 1, 4.6, 3.6)
     axis = axes[0, 0]
     for place, (label, seeds) in enumerate(models.items()):
-        cutoffs = _cutoffs(seeds[0], split, name)
-        values = [_over_seeds(seeds, f"{split}/{name}@{k}") for k in cutoffs]
+        cutoffs = _cutoffs(seeds[0])
+        values = [_over_seeds(seeds, f"test/recall@{k}") for k in cutoffs]
         points = [(k, *_mean_and_band(v[~np.isnan(v)])) for k, v in zip(cutoffs, values, strict=True)]
         _line_with_band(axis, np.array(points), label, place)
         axis.set_xticks(cutoffs)
     axis.set_xlabel("k")
-    axis.set_ylabel(f"{name}@k")
+    axis.set_ylabel("recall@k")
     return _finish(figure, axes, path)
 
 
@@ -156,7 +153,7 @@ def lorenz_curves(models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k
 
 
 def significance_matrix(
-    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, metric: str, test: str = "t"
+    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, metric: str
 ) -> list[Path]:
     """Draw the differences of all pairs of models (row minus column); Holm-corrected p-values are written in.
 
@@ -165,7 +162,7 @@ def significance_matrix(
     names = list(models)
     _same_users(models)
     values = {name: np.stack([arrays[metric] for arrays in seeds]) for name, seeds in models.items()}
-    p_values = pairwise_p_values(values, test)
+    p_values = pairwise_p_values(values)
     means = {name: float(np.nanmean(array)) for name, array in values.items()}
     size = 1.6 + 0.85 * len(names)
     figure, axes = new_figure(1, 1, size + 0.8, size)
@@ -181,13 +178,13 @@ def significance_matrix(
     axis.imshow(colour)
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
     axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.set_title(f"{metric}: row - column, paired {test}-test, Holm", fontsize=8)
+    axis.set_title(f"{metric}: row - column, paired t-test, Holm", fontsize=8)
     return save_figure(figure, path)
 
 
-def _cutoffs(arrays: Arrays, split: str, name: str) -> list[int]:
-    keys = [parse_metric(key) for key in arrays if key.startswith(f"{split}/")]
-    return sorted(key.k for key in keys if key.name == name and not key.group and key.k is not None)
+def _cutoffs(arrays: Arrays) -> list[int]:
+    keys = [parse_metric(key) for key in arrays if key.startswith("test/")]
+    return sorted(key.k for key in keys if key.name == "recall" and not key.group and key.k is not None)
 
 
 def _over_seeds(seeds: Sequence[Arrays], metric: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Run directories become tidy frames: one row per run and metric, one row per run and group."""
+"""Run directories become tidy frames: one row per run and metric."""
 
 from __future__ import annotations
 
@@ -111,19 +111,6 @@ def metrics_frame(
             parts = parse_metric(metric)
             number = float("nan") if value is None else float(value)
             rows.append({**who, "metric": metric, **vars(parts), "value": number})
-    return pd.DataFrame(rows)
-
-
-def groups_frame(
-    runs: Iterable[FinishedRun], labels: Sequence[Mapping[str, Any]] | None = None
-) -> pd.DataFrame:
-    """Return one row per run and group: labels, `group`, and its counts and rule in `result.json`."""
-    rows = []
-    for place, run in enumerate(runs):
-        label = flatten(run.config) if labels is None else labels[place]
-        for group, facts in run.result["groups"].items():
-            plain = {name: value for name, value in facts.items() if not isinstance(value, dict | list)}
-            rows.append({**label, "group": group, **plain})
     return pd.DataFrame(rows)
 
 

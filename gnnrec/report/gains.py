@@ -15,6 +15,9 @@ from gnnrec.errors import DataError
 from gnnrec.report.frame import records
 from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, save_figure
 
+CUTOFF = 20  # of both figures
+METRIC = f"recall@{CUTOFF}"
+GROUPS = ("head", "mid", "tail", "cold")
 # A relative gain over less than this is noise over nothing: the figure prints the two values instead.
 NEAR_ZERO = 0.005
 CAP = 3.0
@@ -64,8 +67,6 @@ def gain_by_group(
     path: str | Path,
     *,
     baselines: Sequence[str],
-    metric: str = "recall@20",
-    groups: Sequence[str] = ("head", "mid", "tail", "cold"),
     leave_out: Sequence[str] = (),
 ) -> list[Path]:
     """Draw the relative gain of each row over each baseline by item group; write `path`.png and .pdf.
@@ -79,12 +80,12 @@ def gain_by_group(
     rows = [row for row in colours if row not in leave_out]
     figure, axes = new_figure(len(baselines), len(blocks), 4.6 * len(blocks), 2.7 * len(baselines) + 0.5)
     for line, baseline in enumerate(baselines):
-        gains = relative_gains(frame, baseline, metric, groups)
+        gains = relative_gains(frame, baseline, METRIC, GROUPS)
         for axis, block in zip(axes[line], blocks):
             part = {(row, group): gain for (at, row, group), gain in gains.items() if at == block}
-            _bars(axis, part, [row for row in rows if row != baseline], groups, colours)
+            _bars(axis, part, [row for row in rows if row != baseline], colours)
             axis.set_title(f"{block}: over {baseline}", fontsize=9)
-        axes[line][0].set_ylabel(f"relative gain, {metric}")
+        axes[line][0].set_ylabel(f"relative gain, {METRIC}")
     add_legend(figure, axes)
     return save_figure(figure, path)
 
@@ -93,11 +94,10 @@ def _bars(
     axis: Any,
     gains: Mapping[tuple[str, str], Gain],
     rows: Sequence[str],
-    groups: Sequence[str],
     colours: Mapping[str, str],
 ) -> None:
     bases = {group: gain.base for (_, group), gain in gains.items()}
-    shown = [group for group in groups if group in bases]
+    shown = [group for group in GROUPS if group in bases]
     width = 0.8 / max(len(rows), 1)
     for place, row in enumerate(rows):
         heights = []
@@ -129,7 +129,7 @@ class ItemHits:
     Args:
         degree: train interactions of each item, int [num_items].
         relevant: test users for whom the item is relevant, int [num_items].
-        hits: those of them whose top k holds the item, int [num_items].
+        hits: those of them whose top 20 holds the item, int [num_items].
     """
 
     degree: np.ndarray
@@ -154,9 +154,9 @@ def recall_by_degree(items: ItemHits) -> pd.DataFrame:
 
 
 def metric_against_degree(
-    curves: Mapping[str, Mapping[str, Sequence[ItemHits]]], path: str | Path, *, k: int = 20
+    curves: Mapping[str, Mapping[str, Sequence[ItemHits]]], path: str | Path
 ) -> list[Path]:
-    """Draw the share of test pairs in the top k against the item's train degree; write `path`.png and .pdf.
+    """Draw the share of test pairs in the top 20 against the item's train degree; write `path`.png and .pdf.
 
     Args:
         curves: block -> row -> one ItemHits per seed (averaged over seeds).
@@ -180,7 +180,7 @@ def metric_against_degree(
         axis.set_title(block, fontsize=9)
         axis.set_xlabel("train interactions of the item")
         axis.set_ylim(bottom=0)
-    axes[0][0].set_ylabel(f"share of test pairs in the top {k}")
+    axes[0][0].set_ylabel(f"share of test pairs in the top {CUTOFF}")
     add_legend(figure, axes)
     return save_figure(figure, path)
 

@@ -12,10 +12,8 @@ from gnnrec.report.frame import (
     MetricKey,
     finished_runs,
     flatten,
-    groups_frame,
     metrics_frame,
     parse_metric,
-    records,
 )
 
 
@@ -49,14 +47,6 @@ def test_one_row_per_run_and_metric(make_run) -> None:
     assert math.isnan(frame["value"][1])
     assert frame["value"][2] == 0.25
     assert set(metrics_frame(runs)["model.name"]) == {"a", "b"}
-
-
-def test_one_row_per_run_and_group(make_run) -> None:
-    rows = records(groups_frame([make_run("a", {})], [{"row": "A"}]))
-    assert [row["group"] for row in rows] == ["head", "tail", "user_q1"]
-    assert rows[0]["num_items"] == 2
-    assert rows[2]["num_users"] == 3
-    assert rows[0]["definition"] == "head: top 20%"
 
 
 def test_an_unfinished_run_is_no_result(make_run, tmp_path: Path) -> None:
