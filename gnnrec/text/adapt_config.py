@@ -16,22 +16,23 @@ class AdaptConfig:
     objective: 'mlm' continues masked-language modelling; 'texts' contrasts two augmented readings of one text
         (no interactions needed); 'pairs' contrasts texts of items that share interactions in train.
     steps: optimiser steps; each sees `accumulation` batches of `batch_size` texts.
-    lr: peak learning rate; it rises linearly over the first `warmup` share of the steps and falls linearly
-    to zero. lora_rank: rank of low-rank updates of every linear layer (needs peft); 0 trains the weights
-    themselves. freeze_embeddings: leave the table of word vectors as it is, so that words that only unseen
-    texts have keep their
+    lr: peak learning rate; it rises linearly over the first `warmup` share of the steps and falls linearly to zero.
+    lora_rank: rank of low-rank updates of every linear layer (needs peft); 0 trains the weights themselves.
+    freeze_embeddings: leave the table of word vectors as it is, so that words that only unseen texts have keep their
         place among the others.
     temperature: of the two contrastive objectives.
     mask: share of tokens to predict in 'mlm'.
-    deletion, crop, shuffle, synonyms: augmentations of 'texts': the probability that a token is deleted,
-    the share
-        of tokens a random span loses, the probability that a token moves, and that it is replaced by what
-        the masked language model `synonym_model` would put there. The model's own dropout acts as well.
+    deletion: an augmentation of 'texts', as the next three: the probability that a token is deleted.
+    crop: the share of tokens that are cut off; the random span between them stays.
+    shuffle: the probability that a token takes part in a random exchange of places.
+    synonyms: the probability that a token is replaced by what the masked language model `synonym_model` would put
+        there. The model's own dropout acts as well.
     mix: share of what was learned that is kept, weights = before + mix (after - before): Wortsman et al. 2022
         (WiSE-FT), https://arxiv.org/abs/2109.01903, section 3. The texts of training are learned by heart, and unseen
         ones are then read in another way than these; below 1 both are read more alike. Choose it on validation.
     validation: share of the texts held out to measure the loss; the state with the lowest is kept.
-    evaluate_every, checkpoint_every: steps.
+    evaluate_every: steps between two measurements of that loss.
+    checkpoint_every: steps between two checkpoints.
     """
 
     model: str = "minilm"
