@@ -17,7 +17,9 @@ from tqdm import tqdm
 from gnnrec.errors import DataError
 
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_NULL = ["", "NA", "NaN", "nan", "NULL"]
+MISSING = ["", "NA", "NaN", "nan", "NULL"]
+"""How separated files write that a number is missing."""
+
 _UNIT = "\x1f"
 _TRUNCATED = "the gzip file is cut off; fetch it again"
 
@@ -132,7 +134,7 @@ def read_table(
                 newlines_in_values=quote,
             ),
             convert_options=pc.ConvertOptions(
-                column_types=types or {}, include_columns=columns or [], null_values=_NULL
+                column_types=types or {}, include_columns=columns or [], null_values=MISSING
             ),
         )
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from gnnrec.data.build import build_dataset, encode
+from gnnrec.data.build import RawIds, build_dataset, encode
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import read_table
+from gnnrec.data.files import MISSING, read_table
 from gnnrec.data.native import read_parquet
 from gnnrec.errors import DataError
 
@@ -43,7 +43,9 @@ def read_tabular(
         user, item, rating, timestamp: its column names; the last two are read only if named. Times are
         seconds or
             milliseconds since 1970, or ISO dates.
-        items, users: tables with the id columns `item_id` and `user_id`; all their columns are kept.
+        items, users: tables with the id columns `item_id` and `user_id`; all their columns are kept. Ids of
+            text files are numbers where all of them, here and in the interactions, stay as they are written
+            (007 and numbers of 20 digits do not), else text.
         text: columns of the item table that are joined by ". " into `text`.
         separator: default by suffix: tab for .tsv, else comma.
         text_from: what the text was made from, for the card.
@@ -53,19 +55,18 @@ def read_tabular(
     """
     path = Path(path)
     wanted = [name for name in (user, item, rating, timestamp) if name]
-    table = _table(path, wanted, separator, encoding)
+    table = _table(path, wanted, separator, encoding, {user: pa.string(), item: pa.string()})
     if not len(table):
         raise DataError(f"'{path}' holds no interactions")
-    item_table = (
-        None
-        if items is None
-        else _frame(Path(items), item_id, "item_id", table[item].type, separator, encoding)
-    )
-    user_table = (
-        None
-        if users is None
-        else _frame(Path(users), user_id, "user_id", table[user].type, separator, encoding)
-    )
+    stated = path.suffix == ".parquet"
+    item_side = None if items is None else _side(Path(items), item_id, separator, encoding)
+    user_side = None if users is None else _side(Path(users), user_id, separator, encoding)
+    item_column, item_side = _alike(table[item], item_side, item_id, stated, items)
+    user_column, user_side = _alike(table[user], user_side, user_id, stated, users)
+    user_ids = encode(user_column, f"column '{user}' of '{path}'")
+    item_ids = encode(item_column, f"column '{item}' of '{path}'")
+    item_table = None if item_side is None else _frame(item_side, item_id, "item_id", item_ids, items)
+    user_table = None if user_side is None else _frame(user_side, user_id, "user_id", user_ids, users)
     card: dict[str, Any] = {"source": path.name}
     if text:
         if item_table is None:
@@ -74,8 +75,8 @@ def read_tabular(
         card["text_from"] = text_from
     return build_dataset(
         name or path.name.split(".")[0],
-        encode(table[user], f"column '{user}' of '{path}'"),
-        encode(table[item], f"column '{item}' of '{path}'"),
+        user_ids,
+        item_ids,
         source=str(path),
         rating=numbers(table[rating], rating, path) if rating else None,
         timestamp=times(table[timestamp], timestamp, path) if timestamp else None,
@@ -86,7 +87,10 @@ def read_tabular(
     )
 
 
-def _table(path: Path, columns: list[str], separator: str | None, encoding: str) -> pa.Table:
+def _table(
+    path: Path, columns: list[str], separator: str | None, encoding: str, types: dict[str, pa.DataType]
+) -> pa.Table:
+    """Return a table; `types` are those of columns of a text file, where they would be guessed."""
     if path.suffix == ".parquet":
         table = read_parquet(path)
         for name in columns:
@@ -99,29 +103,92 @@ def _table(path: Path, columns: list[str], separator: str | None, encoding: str)
     return read_table(
         path,
         separator or _SEPARATORS.get(suffix, ","),
+        types=types,
         encoding=encoding,
         quote=True,
         columns=columns or None,
     )
 
 
-def _frame(
-    path: Path, column: str, renamed: str, like: pa.DataType, separator: str | None, encoding: str
-) -> pd.DataFrame:
-    """Return an item or user table whose id column has the type of the interactions' ids."""
-    table = _table(path, [], separator, encoding)
+def _side(path: Path, column: str, separator: str | None, encoding: str) -> pa.Table:
+    """Return an item or user table; of a text file the ids are text."""
+    table = _table(path, [], separator, encoding, {column: pa.string()})
     if column not in table.column_names:
         raise DataError(f"'{path}' has no column '{column}' (its columns: {', '.join(table.column_names)})")
-    if table[column].type != like:
-        place = table.column_names.index(column)
-        try:
-            table = table.set_column(place, column, table[column].cast(like))
-        except pa.ArrowInvalid as error:
-            raise DataError(
-                f"column '{column}' of '{path}' does not fit the ids of the interactions: {error}"
-            ) from error
+    return table
+
+
+def _alike(
+    ids: pa.ChunkedArray, side: pa.Table | None, column: str, stated: bool, path: str | Path | None
+) -> tuple[pa.ChunkedArray, pa.Table | None]:
+    """Return the ids of the interactions, and the side table with its ids in the same type.
+
+    That is the type that a parquet file of interactions states; else numbers if all ids can be, else text.
+    """
+    if stated:
+        return ids, None if side is None else _cast(side, column, ids.type, path)
+    whole = _whole(ids)
+    if side is None:
+        return ids if whole is None else whole, None
+    others = _whole(side[column])
+    if whole is None or others is None:
+        return ids, _cast(side, column, pa.string(), path)
+    return whole, _with_ids(side, column, others)
+
+
+def _whole(ids: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return ids as whole numbers, or None where one would not stay as it is written."""
+    chunks = []
+    for chunk in ids.chunks:
+        exact = _exact(chunk)
+        if exact is None and pa.types.is_string(chunk.type):
+            exact = _exact(_bare(chunk))
+        if exact is None:
+            return None
+        chunks.append(exact)
+    return pa.chunked_array(chunks, pa.int64())
+
+
+def _exact(ids: pa.Array) -> pa.Array | None:
+    try:
+        whole = ids.cast(pa.int64())
+        return whole if whole.cast(ids.type).equals(ids) else None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
+def _bare(words: pa.Array) -> pa.Array:
+    """Return words without blanks around them, and null for those that say that a number is missing."""
+    coded = words.dictionary_encode()
+    bare = [None if word in MISSING else word.strip() for word in coded.dictionary.to_pylist()]
+    return pa.array(bare, pa.string()).take(coded.indices)
+
+
+def _cast(table: pa.Table, column: str, kind: pa.DataType, path: str | Path | None) -> pa.Table:
+    try:
+        return _with_ids(table, column, table[column].cast(kind))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"column '{column}' of '{path}' does not fit the ids of the interactions: {error}"
+        ) from error
+
+
+def _with_ids(table: pa.Table, column: str, ids: pa.ChunkedArray) -> pa.Table:
+    if table[column].type == ids.type:
+        return table
+    # what pandas wrote about the types in a parquet file would bring the old one back
+    return table.set_column(table.column_names.index(column), column, ids).replace_schema_metadata()
+
+
+def _frame(table: pa.Table, column: str, renamed: str, ids: RawIds, path: str | Path | None) -> pd.DataFrame:
+    """Return an item or user table with its id column first; one that shares no id is a DataError."""
     frame = table.to_pandas()
     frame.insert(0, renamed, frame.pop(column))
+    if len(frame) and not frame[renamed].isin(ids.names).any():
+        raise DataError(
+            f"column '{column}' of '{path}' shares no id with the interactions "
+            f"(e.g. '{frame[renamed].iloc[0]}' there, '{ids.names[0]}' here); write them alike in both"
+        )
     return frame
 
 

@@ -59,6 +59,57 @@ def test_ids_do_not_depend_on_row_order(tmp_path: Path) -> None:
     assert two.users["user_id"].tolist() == ["ann", "bob"]
 
 
+@pytest.mark.parametrize(
+    ("users", "expected"),
+    [
+        (["101463350189962023774", "101463350189962023775"], None),  # as a float both are one number
+        (["007", "07", "7"], None),
+        (["1.0", "1"], ["1", "1.0"]),
+        (["18446744073709551615", "9"], None),
+        (["10", " 9", "-1"], [-1, 9, 10]),
+    ],
+)
+def test_ids_stay_as_they_are_written(tmp_path: Path, users: list[str], expected: list | None) -> None:
+    path = write(tmp_path / "a.csv", "user,item\n" + "".join(f"{user},x\n" for user in users))
+    dataset = read_tabular(path)
+    assert dataset.users["user_id"].tolist() == (expected or users)
+    assert dataset.interactions.user_counts().tolist() == [1] * len(users)
+
+
+def test_a_missing_id_among_numbers_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 ids are missing \(the first in row 2\)"):
+        read_tabular(write(tmp_path / "a.csv", "user,item\n1,2\nNA,3\n"))
+
+
+@pytest.mark.parametrize(
+    ("taken", "listed", "expected"),
+    [
+        (["0001", "X9", "0002"], ["0001", "0002"], ["0001", "0002", "X9"]),
+        (["1", "2"], ["2", "1", "X9"], ["2", "1", "X9"]),
+        (["1", "12"], ["2", "1"], [2, 1, 12]),
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_ids_of_item_tables_are_of_one_kind(
+    tmp_path: Path, taken: list[str], listed: list[str], expected: list, form: str
+) -> None:
+    path = write(tmp_path / "a.csv", "user,item\n" + "".join(f"ann,{item}\n" for item in taken))
+    items = tmp_path / f"items.{form}"
+    frame = pd.DataFrame({"item_id": listed, "name": [f"Item {item}" for item in listed]})
+    frame.to_csv(items, index=False) if form == "csv" else frame.to_parquet(items)
+    dataset = read_tabular(path, items=items, text=["name"])
+    assert dataset.items["item_id"].tolist() == expected
+    text = dict(zip(dataset.items["item_id"].astype(str), dataset.items["text"]))
+    assert {item: text[item] for item in listed} == {item: f"Item {item}" for item in listed}
+
+
+def test_an_item_table_of_other_ids_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user,item\nann,1.0\nbob,2.0\n")
+    items = write(tmp_path / "items.csv", "item_id,name\n1,A\n2,B\n")
+    with pytest.raises(DataError, match=r"shares no id with .* \(e\.g\. '1' there, '1\.0' here\)"):
+        read_tabular(path, items=items)
+
+
 def test_quotes_dates_and_milliseconds(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'u,i,t\n"a,1","x ""y""",2019-01-01T00:00:00\nb,z,2019-01-02T00:00:00\n')
     dataset = read_tabular(path, user="u", item="i", timestamp="t")
