@@ -1,8 +1,8 @@
 """The native form of a data set: a folder of parquet files and a card.
 
-interactions.parquet   user, item (0-based); optional rating, timestamp (or pos), split (0, 1, 2), other
-columns items.parquet          optional; one row per item: item (0-based; row order where absent), item_id,
-other columns users.parquet          optional; the same with user, user_id
+interactions.parquet   user, item (0-based); optional rating, timestamp (or pos), split (0, 1, 2), others
+items.parquet          optional; one row per item: item (0-based; row order where absent), item_id, others
+users.parquet          optional; the same with user, user_id
 NAME.parquet           optional side tables: kg (head, relation, tail), tags, friends, ...
 card.json              optional; stats.json is taken in its place
 """
@@ -10,6 +10,8 @@ card.json              optional; stats.json is taken in its place
 from __future__ import annotations
 
 import json
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import pyarrow.parquet as pq
 
 from gnnrec.data.dataset import Dataset, id_table
 from gnnrec.data.interactions import Interactions
-from gnnrec.errors import DataError
+from gnnrec.errors import DataError, GnnrecError
 from gnnrec.files import whole_file, write_text
 
 _KNOWN = ("user", "item", "rating", "timestamp", "split")
@@ -180,11 +182,62 @@ def _parts(table: pa.Table, name: str, path: Path) -> np.ndarray:
 
 
 def write_native(dataset: Dataset, folder: str | Path) -> Path:
-    """Write a native folder and return it; each file is whole or absent, and the card comes last.
+    """Write a native folder, whole or not at all, and return it.
 
-    Rows are written in canonical order (by user, then item, then time).
+    A data set that is there is replaced with all its tables; files that are no part of it stay. Rows are
+    written in canonical order (by user, then item, then time).
     """
     folder = Path(folder)
+    _check_free(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new.", dir=folder) as scratch:
+            _write_files(dataset, Path(scratch))
+            _swap(Path(scratch), folder)
+    except OSError as error:
+        raise GnnrecError(f"cannot write '{folder}': {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # succeeds only where nothing came and nothing was
+    return folder
+
+
+def _check_free(folder: Path) -> None:
+    """Raise a DataError for parquet files that are no data set: they would be read as its side tables."""
+    others = [path.name for path in _own_files(folder) if path.suffix == ".parquet"]
+    if others and "interactions.parquet" not in others:
+        raise DataError(
+            f"'{folder}' holds no data set, but {', '.join(others)}, which would be read as side tables of "
+            "the new one; name another folder"
+        )
+
+
+def _own_files(folder: Path) -> list[Path]:
+    """Return the files of a native folder, interactions.parquet, without which nothing is read, first."""
+    found = [*folder.glob("*.parquet"), *folder.glob("card.json")]
+    return sorted(found, key=lambda path: (path.name != "interactions.parquet", path.name))
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put the files of `new` in place of those of `folder`; on any failure the old ones are put back."""
+    old = new / "old"
+    old.mkdir()
+    fresh, before = _own_files(new), _own_files(folder)
+    try:
+        for path in before:
+            path.rename(old / path.name)
+        for path in reversed(fresh):
+            path.rename(folder / path.name)
+    except BaseException:
+        for path in fresh:
+            if not path.exists():
+                (folder / path.name).unlink()
+        for path in reversed(_own_files(old)):
+            path.rename(folder / path.name)
+        raise
+
+
+def _write_files(dataset: Dataset, folder: Path) -> None:
     rows = dataset.interactions
     order = rows.canonical_order()
     columns: dict[str, np.ndarray] = {"user": rows.user, "item": rows.item}
@@ -203,19 +256,13 @@ def write_native(dataset: Dataset, folder: str | Path) -> Path:
         context = dataset.context if order is None else dataset.context.iloc[order]
         for name in context.columns:
             table = table.append_column(str(name), pa.array(context[name]))
-    (folder / "card.json").unlink(missing_ok=True)
     _write_parquet(table, folder / "interactions.parquet")
     frames = {"users": dataset.users, "items": dataset.items, **dataset.tables}
     for name, frame in frames.items():
         _write_parquet(pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet")
-    card = {
-        "name": dataset.name,
-        "num_users": dataset.num_users,
-        "num_items": dataset.num_items,
-        **dataset.card,
-    }
+    counts = {"num_users": dataset.num_users, "num_items": dataset.num_items}
+    card = {"name": dataset.name, **dataset.card, **counts}
     write_text(folder / "card.json", json.dumps(card, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-    return folder
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:

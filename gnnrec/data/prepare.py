@@ -179,6 +179,6 @@ def guarded(work: Callable[[], Any]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+        print("interrupted: no half-written data set is left", file=sys.stderr)
         return 130
     return 0

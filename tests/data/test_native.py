@@ -148,10 +148,52 @@ def test_a_full_disk_leaves_no_readable_half(
     monkeypatch.setattr(native.pq, "write_table", full)
     with pytest.raises(GnnrecError, match=r"cannot write '.*items\.parquet': No space left"):
         write_native(planted, tmp_path / "set")
-    left = sorted(path.name for path in (tmp_path / "set").iterdir())
-    assert "items.parquet" not in left
-    assert "card.json" not in left
-    assert not [name for name in left if name.endswith(".part")]
+    assert not (tmp_path / "set").exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_an_interrupted_write_leaves_the_old_set(
+    planted: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    folder = write_native(planted, tmp_path / "set")
+    before = contents(folder)
+    new = apply_recipe(planted, [{"step": "k_core", "k": 8}])
+    real, done = Path.rename, []
+
+    def rename(path: Path, target: Path) -> Path:
+        done.append(path)
+        if len(done) == step:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            write_native(new, folder)
+    assert contents(folder) == before
+    assert read_native(write_native(new, folder)).fingerprint() == new.fingerprint()
+
+
+def test_what_is_written_over_goes_with_its_tables(planted: Dataset, tmp_path: Path) -> None:
+    kg = pd.DataFrame({"head": ["a"], "relation": ["r"], "tail": ["b"]})
+    folder = write_native(replace(planted, tables={"kg": kg}), tmp_path / "set")
+    (folder / "README.md").write_text("mine")
+    fewer = apply_recipe(read_native(folder), [{"step": "sample_users", "num": 20}])
+    write_native(replace(fewer, tables={}), folder)
+    assert read_native(folder).tables == {}
+    assert read_native(folder).card["num_users"] == fewer.num_users
+    assert (folder / "README.md").read_text() == "mine"
+
+
+def test_files_that_are_no_data_set_are_not_written_over(planted: Dataset, tmp_path: Path) -> None:
+    folder = write(tmp_path / "raw", ratings={"user": [0], "item": [0]})
+    with pytest.raises(DataError, match=r"holds no data set, but ratings\.parquet"):
+        write_native(planted, folder)
+    assert [path.name for path in folder.iterdir()] == ["ratings.parquet"]
 
 
 def test_cards_are_plain_json(planted: Dataset, tmp_path: Path) -> None:
