@@ -68,9 +68,10 @@ def temporal_global_split(
     """Cut time at two moments for all users: train before both, validation between, test from the second.
 
     The moments are `validation_from` and `test_from` (in the unit of the timestamps), or else those that come
-    closest to `ratios`; all rows of one moment are on the same side. Users and items that appear only after
-    the cut stay in validation and test, where Split.cold_users and Split.cold_items mark them; their numbers
-    are in `params`. `seed` has no influence.
+    closest to `ratios`; if one is given, the other divides what is before `test_from` (or from
+    `validation_from` on) in the proportion of `ratios`. All rows of one moment are on the same side. Users
+    and items that appear only after the cut stay in validation and test, where Split.cold_users and
+    Split.cold_items mark them; their numbers are in `params`. `seed` has no influence.
     """
     rows = rows_of(source)
     times = times_of(rows, "temporal_global")
@@ -80,12 +81,7 @@ def temporal_global_split(
             f"user's "
             "interactions; use 'leave_last_out' or 'temporal_user'"
         )
-    if validation_from is None or test_from is None:
-        shares = check_ratios(ratios, "temporal_global")
-        ordered = np.sort(times)
-        last = len(ordered) - 1
-        validation_from = int(ordered[min(last, round(len(ordered) * shares[0]))])
-        test_from = int(ordered[min(last, round(len(ordered) * (shares[0] + shares[1])))])
+    validation_from, test_from = _moments(times, ratios, validation_from, test_from)
     part = np.zeros(len(rows), dtype=np.int8)
     part[times >= validation_from] = VALIDATION
     part[times >= test_from] = TEST
@@ -94,3 +90,28 @@ def temporal_global_split(
     params["num_cold_users"] = int(split.cold_users.sum())
     params["num_cold_items"] = int(split.cold_items.sum())
     return split
+
+
+def _moments(
+    times: np.ndarray,
+    ratios: tuple[float, float, float],
+    validation_from: int | None,
+    test_from: int | None,
+) -> tuple[int, int]:
+    """Return where validation and test begin: as given, else by the ratios."""
+    if validation_from is not None and test_from is not None:
+        return validation_from, test_from
+    train, validation, test = check_ratios(ratios, "temporal_global")
+    ordered = np.sort(times)
+    if validation_from is not None:
+        later = ordered[ordered >= validation_from]
+        return validation_from, _moment(later, validation / (validation + test or 1), validation_from)
+    if test_from is not None:
+        earlier = ordered[ordered < test_from]
+        return _moment(earlier, train / (train + validation), test_from), test_from
+    return _moment(ordered, train, 0), _moment(ordered, train + validation, 0)
+
+
+def _moment(ordered: np.ndarray, share: float, empty: int) -> int:
+    """Return the time of the first row beyond the share, or `empty` where there are no rows."""
+    return int(ordered[min(len(ordered) - 1, round(len(ordered) * share))]) if len(ordered) else empty

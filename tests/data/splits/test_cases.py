@@ -95,6 +95,23 @@ def test_global_cut_marks_newcomers() -> None:
     assert split.params["num_cold_users"] == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "moments"),
+    [({"test_from": 60}, (48, 60)), ({"validation_from": 60}, (60, 80)), ({}, (80, 90))],
+)
+def test_a_given_moment_stays_and_the_ratios_make_the_other(given: dict, moments: tuple[int, int]) -> None:
+    ratios = (8, 2, 2) if given else (8, 1, 1)
+    split = make_split(complete(10, 10, timestamp=np.arange(100)), "temporal_global", ratios=ratios, **given)
+    assert (split.params["validation_from"], split.params["test_from"]) == moments
+    assert (len(split.train), len(split.train) + len(split.validation)) == moments
+
+
+@pytest.mark.parametrize("given", [{"test_from": 0}, {"validation_from": 100}])
+def test_a_moment_without_rows_on_its_side_is_told(given: dict) -> None:
+    with pytest.raises(DataError, match=r"leaves no (train|validation) interactions"):
+        make_split(complete(10, 10, timestamp=np.arange(100)), "temporal_global", **given)
+
+
 def test_repeats_count_once_at_their_last_time() -> None:
     rows = Interactions(
         user=np.array([0, 0, 0, 0]),
