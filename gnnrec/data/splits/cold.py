@@ -79,8 +79,7 @@ def _cold_places(
     else:
         num_cold = round(cold * len(items))
         if by == "time":
-            first = np.full(rows.num_items, np.iinfo(np.int64).max)
-            np.minimum.at(first, rows.item, times_of(rows, "cold_item with by='time'"))
+            first = _first_times(source if isinstance(source, Interactions) else source.interactions)
             order = items[np.lexsort((items, first[items]))]
             late = order[len(order) - num_cold :]
         else:
@@ -89,6 +88,13 @@ def _cold_places(
     where[groups[0]] = VALIDATION
     where[groups[1]] = TEST
     return where
+
+
+def _first_times(interactions: Interactions) -> np.ndarray:
+    """Return when each item appears first, repeats counted (of which splits keep the last), int64 [num_items]."""
+    first = np.full(interactions.num_items, np.iinfo(np.int64).max)
+    np.minimum.at(first, interactions.item, times_of(interactions, "cold_item with by='time'"))
+    return first
 
 
 def _cold_categories(

@@ -126,6 +126,20 @@ def test_repeats_count_once_at_their_last_time() -> None:
     assert len(split.train) + len(split.validation) + len(split.test) == 3
 
 
+def test_an_item_repeated_late_is_as_old_as_its_first_interaction() -> None:
+    rows = complete(8, 5, timestamp=100 + np.arange(40) % 5)
+    repeated = Interactions(
+        user=np.append(rows.user, np.arange(8)),
+        item=np.append(rows.item, np.zeros(8, dtype=int)),
+        num_users=8,
+        num_items=5,
+        timestamp=np.append(rows.timestamp, np.full(8, 900)),  # type: ignore[arg-type]
+        unique=False,
+    )
+    split = make_split(repeated, "cold_item", cold=0.4, by="time", ratios=(0.6, 0.2, 0.2))
+    assert np.flatnonzero(split.cold_items).tolist() == [3, 4]
+
+
 def test_published_keeps_test_and_carves_validation_from_train() -> None:
     rows = complete(10, 20)
     part = np.where(rows.item < 15, 0, 2).astype(np.int8)

@@ -99,7 +99,7 @@ def test_cold_items_are_in_one_part_only(dataset: Dataset, seed: int, by: str) -
 @given(dataset=datasets(), seed=st.integers(0, 1000))
 def test_cold_items_by_time_are_the_newest(dataset: Dataset, seed: int) -> None:
     split = make_split(dataset, "cold_item", seed, cold=0.4, by="time")
-    rows = dataset.interactions.deduplicate("last")
+    rows = dataset.interactions
     assert rows.timestamp is not None
     first = pd.Series(rows.timestamp).groupby(rows.item).min()
     num_test = split.params["num_cold_test_items"]
