@@ -135,18 +135,22 @@ def _fetched_files(family: Family) -> list[Path]:
 
 
 def _as_folder(files: list[Path], scratch: Path) -> Path:
-    """Return a folder with the files, archives unpacked; if an archive holds one folder, that folder."""
+    """Return a folder with the files, archives unpacked; if an archive holds one folder, that folder.
+
+    A file beside the archives takes the place of one of the same name in them: it is their unpacked copy.
+    """
     if not files:
         raise DataError("the folder given by --from holds no files")
     archives = [path for path in files if path.name.lower().endswith(_ARCHIVES)]
     if not archives:
         return files[0].parent
+    for path in archives:
+        unpack(path, scratch / "unpacked")
     for path in files:
-        if path in archives:
-            unpack(path, scratch / "unpacked")
-        else:
-            (scratch / "unpacked").mkdir(exist_ok=True)
-            (scratch / "unpacked" / path.name).symlink_to(path.resolve())
+        if path not in archives:
+            link = scratch / "unpacked" / path.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.resolve())
     folder = scratch / "unpacked"
     while [entry for entry in folder.iterdir() if entry.is_dir()] and not any(
         entry.is_file() for entry in folder.iterdir()

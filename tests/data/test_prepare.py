@@ -69,6 +69,19 @@ def test_a_family_from_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert card["facts"]["fingerprint"] == dataset.fingerprint()
 
 
+@pytest.mark.parametrize("archive", ["A.zip", "z.zip"])  # before and after the table in the order of names
+def test_an_archive_may_lie_beside_its_unpacked_copy(tmp_path: Path, archive: str) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    path = table(folder)
+    with zipfile.ZipFile(folder / archive, "w") as packed:
+        packed.write(path, path.name)
+    family = Family("toy", lambda files: read_tabular(files / path.name), "none", "none")
+    dataset = load_dataset(prepare(family, folder, tmp_path / "out"))
+    assert len(dataset.interactions) == 30
+    assert set(dataset.card["files"]) == {archive, "items.csv", "ratings.csv"}
+
+
 def test_what_cannot_be_fetched_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(script("mind").FAMILIES, "MIND", ["--out", str(tmp_path / "out")]) == 2
     assert "error: 'mind' cannot be fetched by a script: accept the licence" in capsys.readouterr().err
