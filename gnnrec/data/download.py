@@ -33,10 +33,10 @@ def download(
 ) -> Path:
     """Fetch `url` to `path` with a progress bar, and return the path; a whole file that is there is kept.
 
-    Bytes go to `path`.part first. A connection that breaks, and a .part left by an earlier try, are resumed
-    where they ended, if the server can; after `retries` breaks in a row without a new byte it is a
-    DataError, and the .part stays. `checksum` is "sha256:HEX" or "md5:HEX"; a file that does not match is
-    removed, a DataError.
+    Bytes go to `path`.part first. A connection that breaks is resumed where it ended, if the server can, and
+    so is a .part left by an earlier try, if there is a checksum: else nothing would tell that it is of an
+    older release. After `retries` breaks in a row without a new byte it is a DataError, and the .part stays.
+    `checksum` is "sha256:HEX" or "md5:HEX"; a file that does not match is removed, a DataError.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
@@ -45,6 +45,8 @@ def download(
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if checksum is None:
+            part.unlink(missing_ok=True)
         _fetch(url, part, retries, pause)
     except urllib.error.HTTPError as error:
         raise DataError(
@@ -52,9 +54,8 @@ def download(
         ) from error
     except OSError as error:
         reason = getattr(error, "reason", None) or error
-        raise DataError(
-            f"'{url}' cannot be fetched: {reason}; what came is kept in '{part}', run again"
-        ) from error
+        kept = "run again" if checksum is None else f"what came is kept in '{part}', run again"
+        raise DataError(f"'{url}' cannot be fetched: {reason}; {kept}") from error
     try:
         check_sum(part, checksum)
     except DataError:

@@ -102,6 +102,13 @@ def test_what_an_earlier_run_left_is_resumed(server: Server, tmp_path: Path) -> 
     assert download(address(server), tmp_path / "file.bin", sha()).read_bytes() == CONTENT
 
 
+def test_without_a_checksum_nothing_of_an_earlier_run_is_taken(server: Server, tmp_path: Path) -> None:
+    server.cut = 600_000
+    (tmp_path / "file.bin.part").write_bytes(b"x" * 1000)
+    assert download(address(server), tmp_path / "file.bin", pause=0).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=600000-"]
+
+
 def test_a_part_of_another_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(CONTENT + b"more")
     assert download(address(server), tmp_path / "file.bin", sha()).read_bytes() == CONTENT
@@ -116,6 +123,8 @@ def test_a_server_without_ranges_starts_again(server: Server, tmp_path: Path) ->
 def test_a_server_that_always_cuts_is_given_up(server: Server, tmp_path: Path) -> None:
     server.cut = 0
     with pytest.raises(DataError, match=r"cannot be fetched: .*is kept in '.*file\.bin\.part', run again"):
+        download(address(server), tmp_path / "file.bin", sha(), retries=2, pause=0)
+    with pytest.raises(DataError, match=r"0 of 1048576 bytes came; run again"):
         download(address(server), tmp_path / "file.bin", retries=2, pause=0)
     assert not (tmp_path / "file.bin").exists()
 
