@@ -1,9 +1,8 @@
 """Speed and memory of the data path: read, de-duplicate, 10-core, split, write, open.
 
-    python benchmarks/data.py                      10 million interactions from CSV, beside plain pandas (3-4
-    minutes) python benchmarks/data.py --recbole PATH       the same, beside the loader of a RecBole checkout
-    in this environment python benchmarks/data.py --large              100 million generated interactions,
-    opened and split (16 GB of memory)
+    python benchmarks/data.py                  10 million interactions from CSV, beside plain pandas (3-4 minutes)
+    python benchmarks/data.py --recbole PATH   the same, beside the loader of a RecBole checkout
+    python benchmarks/data.py --large          100 million generated interactions, opened and split (16 GB)
 
 Every measurement runs in a process of its own, and peak memory is that of the process. Rows go to
 results/benchmarks/data.csv; limits are those that the project promises (docs/data.md).
