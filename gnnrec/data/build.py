@@ -71,7 +71,7 @@ def encode(values: pa.ChunkedArray | pa.Array, what: str) -> RawIds:
 
 
 def number(
-    ids: RawIds, table: pd.DataFrame | None, kind: str, all_rows: bool, source: str
+    ids: RawIds, table: pd.DataFrame | None, kind: str, source: str
 ) -> tuple[np.ndarray, pd.DataFrame, dict]:
     """Return the id of each row, the table in id order, and counts of what does not match.
 
@@ -88,14 +88,10 @@ def number(
     if table is None:
         result = pd.DataFrame({column: extra})
     else:
-        listed = table
-        if not all_rows:
-            listed = table.loc[names.get_indexer(pd.Index(table[column])) >= 0]
-            notes[f"num_{kind}s_without_interactions_left_out"] = len(table) - len(listed)
-        result = listed
+        result = table
         if len(extra):
             notes[f"num_{kind}s_without_a_row"] = len(extra)
-            result = pd.concat([listed, pd.DataFrame({column: extra})], ignore_index=True)
+            result = pd.concat([table, pd.DataFrame({column: extra})], ignore_index=True)
         result = result.reset_index(drop=True)
     places = pd.Index(result[column]).get_indexer(names).astype(np.int32)
     return places[ids.codes], result, notes
@@ -133,17 +129,15 @@ def build_dataset(
     items: pd.DataFrame | None = None,
     tables: dict[str, pd.DataFrame] | None = None,
     card: dict[str, Any] | None = None,
-    all_items: bool = True,
 ) -> Dataset:
     """Return the Dataset of raw columns; repeated pairs are kept and counted in the card.
 
     Args:
         source: the file that errors name.
-        users, items: tables with a raw id column, in any order, rows without interactions allowed.
+        users, items: tables with a raw id column, in any order; rows without interactions stay (such items
+            are candidates at test).
         tables: side tables; columns `user` and `item` in them hold raw ids and are numbered, rows of unknown
             ids are left out and counted.
-        all_items: whether items of the table that have no interaction stay (they are candidates at test
-            then).
 
     Raises DataError for no interactions, missing ids, bad ratings, bad times and repeated ids in a table.
     """
@@ -154,9 +148,9 @@ def build_dataset(
     if timestamp is not None:
         timestamp = check_times(timestamp, source)
     notes: dict[str, Any] = {}
-    user_ids, users, found = number(user, users, "user", True, source)
+    user_ids, users, found = number(user, users, "user", source)
     notes.update(found)
-    item_ids, items, found = number(item, items, "item", all_items, source)
+    item_ids, items, found = number(item, items, "item", source)
     notes.update(found)
     interactions = Interactions(
         user_ids, item_ids, len(users), len(items), rating=rating, timestamp=timestamp, unique=False

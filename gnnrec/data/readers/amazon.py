@@ -39,15 +39,13 @@ def read_amazon(
     metadata: str | Path | None = None,
     name: str | None = None,
     max_chars: int = 2000,
-    all_items: bool = False,
 ) -> Dataset:
     """Return one category from its reviews file and, for text, its metadata file (also gzipped).
 
     All three releases are told by their field names; of 2023 the item is `parent_asin`. Text is title, brand,
     categories, features and description of the product, cut at `max_chars` characters; reviews are never
     text. Memory holds one number per review field and the metadata of wanted products. Metadata rows without
-    a review are left out and counted unless `all_items`; repeated metadata rows of one product count once
-    (the first).
+    a review are left out and counted; repeated metadata rows of one product count once (the first).
     """
     reviews = Path(reviews)
     users, items = IdCollector(), IdCollector()
@@ -60,18 +58,16 @@ def read_amazon(
         items.add(field_of(record, _ITEM, reviews, number))
         ratings.append(float(field_of(record, _RATING, reviews, number)))
         times.append(int(field_of(record, _TIME, reviews, number)))
-    table, repeated = (
-        (None, 0) if metadata is None else _read_metadata(Path(metadata), items, max_chars, all_items)
-    )
+    table, counts = (None, {}) if metadata is None else _read_metadata(Path(metadata), items, max_chars)
     card: dict[str, Any] = {
         "license": LICENSE,
         "citation": CITATIONS["2023"] if release == "2023" else f"{CITATIONS['2014']}; {CITATIONS['2018']}",
         "release": release,
         "source": reviews.name,
+        **counts,
     }
     if table is not None:
         card["text_from"] = "product metadata: title, brand, categories, features, description"
-        card["num_repeated_metadata_rows"] = repeated
     return build_dataset(
         name or reviews.name.split(".")[0],
         users.ids(),
@@ -81,20 +77,19 @@ def read_amazon(
         timestamp=np.frombuffer(times, dtype=np.int64) if times else None,
         items=table,
         card=card,
-        all_items=all_items,
     )
 
 
-def _read_metadata(
-    path: Path, items: IdCollector, max_chars: int, all_items: bool
-) -> tuple[pd.DataFrame, int]:
+def _read_metadata(path: Path, items: IdCollector, max_chars: int) -> tuple[pd.DataFrame, dict[str, int]]:
     rows: dict[str, tuple[str, str, str, str]] = {}
-    repeated = 0
+    counts = {"num_repeated_metadata_rows": 0, "num_metadata_rows_without_reviews": 0}
     for number, record in read_json_lines(path):
         asin = field_of(record, _ITEM, path, number)
         if asin in rows:
-            repeated += 1
-        elif all_items or asin in items:
+            counts["num_repeated_metadata_rows"] += 1
+        elif asin not in items:
+            counts["num_metadata_rows_without_reviews"] += 1
+        else:
             title = clean(record.get("title"))
             brand = clean(record.get("brand") or record.get("store"))
             categories = ", ".join(_categories(record))
@@ -103,7 +98,7 @@ def _read_metadata(
             rows[asin] = (title, brand, categories, text[:max_chars])
     columns = ["title", "brand", "categories", "text"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=str)
-    return table.rename_axis("item_id").reset_index(), repeated
+    return table.rename_axis("item_id").reset_index(), counts
 
 
 def _categories(record: dict[str, Any]) -> list[str]:

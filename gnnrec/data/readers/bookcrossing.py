@@ -19,7 +19,7 @@ from gnnrec.data.files import find_file, find_optional, read_lines
 from gnnrec.errors import DataError
 
 
-def read_bookcrossing(folder: str | Path, name: str = "book-crossing", all_items: bool = True) -> Dataset:
+def read_bookcrossing(folder: str | Path, name: str = "book-crossing") -> Dataset:
     """Return ratings 0 to 10 as interactions (0 means implicit), books as items, users with place and age.
 
     Text is title, author, publisher and year. The files of the authors are latin-1 with ';' and backslashes
@@ -57,7 +57,6 @@ def read_bookcrossing(folder: str | Path, name: str = "book-crossing", all_items
             "text_from": "title, author, publisher and year",
             "rating": "0 is implicit feedback, 1 to 10 explicit",
         },
-        all_items=all_items,
     )
 
 

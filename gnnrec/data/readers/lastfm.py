@@ -15,7 +15,7 @@ from gnnrec.data.dataset import Dataset
 from gnnrec.data.files import find_file, find_optional, read_table
 
 
-def read_lastfm(folder: str | Path, name: str = "lastfm-hetrec", all_items: bool = True) -> Dataset:
+def read_lastfm(folder: str | Path, name: str = "lastfm-hetrec") -> Dataset:
     """Return listening as interactions (with `context.plays`), artists as items, tags and friends as tables.
 
     Text is the artist's name alone: the tags come from users who also listened, so they are a side table, and
@@ -50,7 +50,6 @@ def read_lastfm(folder: str | Path, name: str = "lastfm-hetrec", all_items: bool
             "text_from": "artist name",
             "tags_from": "users who also interacted: a leak if made from more than train",
         },
-        all_items=all_items,
     )
 
 

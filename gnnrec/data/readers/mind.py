@@ -31,9 +31,7 @@ _NEWS = [
 ]
 
 
-def read_mind(
-    folder: str | Path, name: str | None = None, history: bool = True, all_items: bool = True
-) -> Dataset:
+def read_mind(folder: str | Path, name: str | None = None, history: bool = True) -> Dataset:
     """Return the clicks of behaviors.tsv as interactions and news.tsv as items.
 
     A click is an impression marked -1 at the time of its line. With `history`, the earlier clicks of a user
@@ -81,7 +79,6 @@ def read_mind(
             "text_from": "news title and abstract",
             "history": "included, at the time of its first line" if history else "left out",
         },
-        all_items=all_items,
     )
 
 

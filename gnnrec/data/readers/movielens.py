@@ -36,7 +36,7 @@ _GENRES = (
 )
 
 
-def read_movielens(folder: str | Path, name: str | None = None, all_items: bool = True) -> Dataset:
+def read_movielens(folder: str | Path, name: str | None = None) -> Dataset:
     """Return any MovieLens release from its unpacked folder; the release is told by the names of its files.
 
     Items carry title, year, genres and text = title and genres; 1M and 100K carry user attributes; tags
@@ -71,7 +71,6 @@ def read_movielens(folder: str | Path, name: str | None = None, all_items: bool 
         items=movies,
         tables={} if tags is None else {"tags": tags},
         card=card,
-        all_items=all_items,
     )
 
 

@@ -25,7 +25,7 @@ _TYPES = {
 _PARTS = {"train": 0, "valid": 1, "test": 2}
 
 
-def read_recbole(folder: str | Path, name: str | None = None, all_items: bool = True) -> Dataset:
+def read_recbole(folder: str | Path, name: str | None = None) -> Dataset:
     """Return a data set in RecBole's atomic files; `name` defaults to the name of the folder.
 
     Columns keep their names without the type; of .inter, the columns user_id, item_id, rating and timestamp
@@ -58,7 +58,6 @@ def read_recbole(folder: str | Path, name: str | None = None, all_items: bool = 
         items=items,
         tables=tables,
         card={"source": "RecBole atomic files"},
-        all_items=all_items,
     )
 
 

@@ -18,7 +18,7 @@ from gnnrec.data.files import field_of, find_file, find_optional, read_json_line
 from gnnrec.data.readers.yelp import seconds
 
 
-def read_steam(folder: str | Path, name: str = "steam", all_items: bool = True) -> Dataset:
+def read_steam(folder: str | Path, name: str = "steam") -> Dataset:
     """Return reviews as interactions (hours played in `context.hours`), games as items; users are user names.
 
     The files hold Python literals, one a line: they are parsed, not executed. Text is title, developer,
@@ -47,7 +47,6 @@ def read_steam(folder: str | Path, name: str = "steam", all_items: bool = True) 
             "source": path.name,
             "text_from": "game metadata: title, developer, genres, tags",
         },
-        all_items=all_items,
     )
 
 

@@ -34,7 +34,6 @@ def read_tabular(
     encoding: str = "utf-8",
     name: str | None = None,
     text_from: str = "item metadata",
-    all_items: bool = True,
 ) -> Dataset:
     """Return the data set in a table with a row per interaction, and optional tables of items and users.
 
@@ -49,7 +48,6 @@ def read_tabular(
         text: columns of the item table that are joined by ". " into `text`.
         separator: default by suffix: tab for .tsv, else comma.
         text_from: what the text was made from, for the card.
-        all_items: whether items without an interaction stay.
 
     Raises DataError with file, and column or line.
     """
@@ -83,7 +81,6 @@ def read_tabular(
         items=item_table,
         users=user_table,
         card=card,
-        all_items=all_items,
     )
 
 

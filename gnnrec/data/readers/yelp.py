@@ -21,9 +21,7 @@ LICENSE = "Yelp Dataset Terms of Use: academic use, no redistribution"
 _PREFIX = "yelp_academic_dataset_"
 
 
-def read_yelp(
-    folder: str | Path, name: str = "yelp", friends: bool = False, all_items: bool = True
-) -> Dataset:
+def read_yelp(folder: str | Path, name: str = "yelp", friends: bool = False) -> Dataset:
     """Return the reviews of the Yelp Open Dataset as interactions with stars and time, businesses as items.
 
     Text is name, categories and city of the business; reviews are never text. With `friends`, the friendships
@@ -57,7 +55,6 @@ def read_yelp(
             "source": path.name,
             "text_from": "business name, categories and city",
         },
-        all_items=all_items,
     )
 
 
