@@ -185,7 +185,13 @@ def _load(config: RunConfig) -> _Data:
 
 
 def _split(dataset: Dataset, config: SplitConfig) -> Split:
-    return make_split(dataset, config.name, config.seed, **config.params)
+    split = make_split(dataset, config.name, config.seed, **config.params)
+    if split.support is not None:
+        raise ConfigError(
+            f"the split '{split.name}' has {len(split.support)} support pairs, which no model here takes at inference: "
+            "use 'split.params.support=0' (with the same 'reserve', users and test pairs stay the same)"
+        )
+    return split
 
 
 def merge(first: Interactions, second: Interactions) -> Interactions:

@@ -80,18 +80,20 @@ RESERVED = ("warm", "cold_only", "warm_only")
 
 
 def validation_task(split: Split, items: Groups, users: Groups) -> Task:
-    """Return the task of model selection: relevant are the validation pairs, masked the train pairs."""
-    return Task("validation", split.validation, _csr(split.train), items, users, split.train.item_counts())
+    """Return the task of model selection: relevant are the validation pairs, masked train, support and dropped."""
+    masked = _masked(split.train, split.support, split.dropped)
+    return Task("validation", split.validation, masked, items, users, split.train.item_counts())
 
 
 def test_task(split: Split, items: Groups, users: Groups) -> Task:
-    """Return the final task: relevant are the test pairs, masked the train and validation pairs."""
-    masked = sparse.csr_matrix(_csr(split.train) + _csr(split.validation))
+    """Return the final task: relevant are the test pairs, masked train, validation, support and dropped."""
+    masked = _masked(split.train, split.validation, split.support, split.dropped)
     return Task("test", split.test, masked, items, users, split.train.item_counts())
 
 
-def _csr(interactions: Interactions) -> sparse.csr_matrix:
-    return sparse.csr_matrix(interactions.csr())
+def _masked(*parts: Interactions | None) -> sparse.csr_matrix:
+    """Return the pairs of disjoint parts; one that is None is empty."""
+    return sparse.csr_matrix(sum(part.csr() for part in parts if part is not None))
 
 
 test_task.__test__ = False  # pytest would take it for a test  # pyright: ignore[reportFunctionMemberAccess]

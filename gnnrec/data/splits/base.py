@@ -29,6 +29,7 @@ class Split:
         seed: the seed that drew it.
         params: everything else that it was made with, and what it left out.
         support: interactions of cold users that are given at inference only, or None.
+        dropped: interactions in no other part, or None; no model sees them, and no task asks for them.
     """
 
     train: Interactions
@@ -38,6 +39,7 @@ class Split:
     seed: int
     params: dict[str, Any]
     support: Interactions | None = None
+    dropped: Interactions | None = None
     fingerprint: str = field(default="")
 
     def __post_init__(self) -> None:
@@ -82,7 +84,7 @@ def build_split(
 
     Raises a DataError where train, validation or test would be empty, unless `may_lack` names that part.
     """
-    parts = {}
+    parts: dict[str, Any] = {}
     for place, word in enumerate(("train", "validation", "test")):
         parts[word] = rows.select(part == place)
         if not len(parts[word]) and word != may_lack:
@@ -90,10 +92,10 @@ def build_split(
                 f"the split '{name}' leaves no {word} interactions (of {len(rows)}, with {_words(params)}); "
                 "use more data or other shares"
             )
-    support = rows.select(part == SUPPORT) if (part == SUPPORT).any() else None
-    dropped = int((part == DROPPED).sum())
-    recorded = {**params, "num_dropped": dropped} if dropped else params
-    return Split(**parts, name=name, seed=seed, params=recorded, support=support)
+    for place, word in ((SUPPORT, "support"), (DROPPED, "dropped")):
+        parts[word] = rows.select(part == place) if (part == place).any() else None
+    recorded = {**params, "num_dropped": len(parts["dropped"])} if parts["dropped"] else params
+    return Split(**parts, name=name, seed=seed, params=recorded)
 
 
 def _words(params: dict[str, Any]) -> str:
