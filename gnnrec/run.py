@@ -15,7 +15,7 @@ import torch
 from gnnrec.baselines.fusion import Fusion
 from gnnrec.config import RunConfig, SplitConfig, build
 from gnnrec.data.dataset import Dataset, load_dataset
-from gnnrec.data.groups import Groups, item_groups, user_groups
+from gnnrec.data.groups import Groups, after_refit, item_groups, user_groups
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits import Split, make_split
 from gnnrec.errors import ConfigError
@@ -57,8 +57,6 @@ class _Data:
 
     dataset: Dataset
     split: Split
-    items: Groups
-    users: Groups
     validation: Task
     test: Task
 
@@ -179,9 +177,17 @@ def _load(config: RunConfig) -> _Data:
         )
     items = item_groups(split.train, config.eval.item_rule, config.eval.head, config.eval.tail)
     users = user_groups(split.train, config.eval.num_user_groups)
-    test = test_task(split, items, users)
+    test = final_task(split, items, users, config.eval.refit)
     selection = validation_task(split, items, users) if config.protocol == "honest" else test
-    return _Data(dataset, split, items, users, selection, test)
+    return _Data(dataset, split, selection, test)
+
+
+def final_task(split: Split, items: Groups, users: Groups, refit: bool) -> Task:
+    """Return the test task; after a refit nothing is cold that validation has."""
+    if refit:
+        known = merge(split.train, split.validation)
+        items, users = after_refit(items, known.item_counts()), after_refit(users, known.user_counts())
+    return test_task(split, items, users)
 
 
 def _split(dataset: Dataset, config: SplitConfig) -> Split:

@@ -299,6 +299,17 @@ def test_refit_trains_again_on_train_and_validation_for_the_chosen_epochs(
     assert not torch.equal(one, two)
 
 
+def test_after_a_refit_only_the_items_of_no_training_are_cold(folder: Path, tmp_path: Path) -> None:
+    split = make_split(module._load_dataset(str(folder)), "cold_item", 0)
+    known = merge(split.train, split.validation).item_counts()
+    for refit, counts in ((False, split.train.item_counts()), (True, known)):
+        result = run(make(folder, tmp_path, model=POPULARITY, split={"name": "cold_item"}, eval__refit=refit))
+        cold = read(result, "result.json")["groups"]["cold"]
+        assert cold["num_items"] == (counts == 0).sum()
+        assert ("in train or validation" in cold["definition"]) == refit
+    assert (known == 0).sum() < (split.train.item_counts() == 0).sum()
+
+
 @pytest.mark.parametrize("refit", [False, True])
 def test_a_fixed_number_of_epochs_is_trained_once_without_validation(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refit: bool

@@ -13,6 +13,8 @@ from gnnrec.data.dataset import as_text
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, check_choice, check_range
 
+_UNKNOWN = "no train interaction"
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
@@ -86,7 +88,7 @@ def _by_quantile(ranked: np.ndarray, head: float, tail: float) -> tuple[int, int
     definition = (
         f"head: the most popular {head:.0%} of the items with train interactions; tail: the least popular "
         f"{tail:.0%}; "
-        "mid: between; cold: no train interaction (ties by item id)"
+        f"mid: between; cold: {_UNKNOWN} (ties by item id)"
     )
     return num_head, start_tail, definition
 
@@ -103,7 +105,7 @@ def _by_share(counts: np.ndarray, head: float, tail: float) -> tuple[int, int, s
     )
     definition = (
         f"head: the fewest items that hold {head:.0%} of train interactions; mid: on up to {tail:.0%}; "
-        "tail: the rest; cold: no train interaction (ties by item id)"
+        f"tail: the rest; cold: {_UNKNOWN} (ties by item id)"
     )
     return num_head, start_tail, definition
 
@@ -112,8 +114,7 @@ def _by_count(counts: np.ndarray, head: float, tail: float) -> tuple[int, int, s
     check_range("head", head, "item_groups", low=1)
     check_range("tail", tail, "item_groups", low=0, high=head, high_open=True)
     definition = (
-        f"head: at least {head:g} train interactions; tail: 1 to {tail:g}; mid: between; "
-        "cold: no train interaction"
+        f"head: at least {head:g} train interactions; tail: 1 to {tail:g}; mid: between; cold: {_UNKNOWN}"
     )
     return int((counts >= head).sum()), int((counts > tail).sum()), definition
 
@@ -136,9 +137,26 @@ def user_groups(train: Interactions, num: int = 4) -> Groups:
     definition = (
         f"user_q1 (least active) to user_q{num}: users with train interactions in {num} equal parts by "
         f"their number "
-        "(ties by user id); user_cold: no train interaction"
+        f"(ties by user id); user_cold: {_UNKNOWN}"
     )
     return Groups(_masks(parts, train.num_users), definition, thresholds)
+
+
+def after_refit(groups: Groups, counts: np.ndarray) -> Groups:
+    """Return item or user groups for a model that was trained on train and validation.
+
+    `cold` and `user_cold` keep the members without any of the interactions in `counts` (int [n], of train and
+    validation). Those that only validation knows are in no group: the other groups are made from train. `user_cold`
+    is left out where it would be empty.
+    """
+    members = {
+        name: mask & (counts == 0) if name in ("cold", "user_cold") else mask
+        for name, mask in groups.members.items()
+    }
+    if "user_cold" in members and not members["user_cold"].any():
+        del members["user_cold"]
+    now = "no interaction in train or validation (in validation alone: in no group)"
+    return Groups(members, groups.definition.replace(_UNKNOWN, now), groups.thresholds)
 
 
 def category_groups(

@@ -26,7 +26,7 @@ class Task:
         split: "validation" or "test", the first part of every metric key.
         relevant: the held-out pairs.
         masked: [num_users, num_items], non-zero where a user's item may not be recommended.
-        items: groups of items; a group named "cold" holds the items without a train interaction.
+        items: groups of items; a group named "cold" holds those of which training saw nothing.
         users: groups of users.
         train_counts: int64 [num_items], train interactions of each item, for the popularity metrics; None counts
             the masked pairs instead.
@@ -71,7 +71,7 @@ class Task:
         return np.bincount(self.masked.indices, minlength=self.num_items)
 
     def cold(self) -> np.ndarray:
-        """Return bool[num_items]: the items without a train interaction."""
+        """Return bool[num_items]: the items of which training saw nothing."""
         member = self.items.members.get("cold")
         return np.zeros(self.num_items, dtype=bool) if member is None else member
 

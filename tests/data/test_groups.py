@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnrec.data.groups import category_groups, item_groups, text_groups, user_groups
+from gnnrec.data.groups import after_refit, category_groups, item_groups, text_groups, user_groups
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError
 
@@ -84,6 +84,22 @@ def test_user_quartiles_and_cold_users() -> None:
     assert np.flatnonzero(groups.members["user_cold"]).tolist() == [8]
     assert "user_cold" not in user_groups(with_counts([1, 2, 3, 4], by="user")).members
     assert groups.thresholds["user_q1_max_count"] == 2
+
+
+@pytest.mark.parametrize("rule", ["quantile", "pareto", "thresholds"])
+def test_after_a_refit_nothing_is_cold_that_validation_has(rule: str) -> None:
+    counts = [5, 1, 1, 0, 0]
+    groups = item_groups(with_counts(counts), rule)
+    refit = after_refit(groups, np.array([5, 2, 1, 3, 0]))
+    assert np.flatnonzero(refit.members["cold"]).tolist() == [4]
+    for name in ("head", "mid", "tail"):
+        np.testing.assert_array_equal(refit.members[name], groups.members[name])
+    assert (
+        "cold: no interaction in train or validation (in validation alone: in no group)" in refit.definition
+    )
+    users = user_groups(with_counts(counts, by="user"), 2)
+    assert np.flatnonzero(after_refit(users, np.array([5, 1, 1, 0, 1])).members["user_cold"]).tolist() == [3]
+    assert "user_cold" not in after_refit(users, np.ones(5)).members
 
 
 def test_counts_travel_with_groups() -> None:
