@@ -77,6 +77,15 @@ def times_of(rows: Interactions, where: str) -> np.ndarray:
     return rows.timestamp
 
 
+def check_real_times(source: Dataset | Interactions, where: str, instead: str) -> None:
+    """Raise a DataError where the timestamps are places in each user's order, which compare no two users."""
+    if not isinstance(source, Interactions) and source.card.get("time") == "position":
+        raise DataError(
+            f"'{where}' needs real times, and data set '{source.name}' has only the order of each user's "
+            f"interactions; use {instead}"
+        )
+
+
 def build_split(
     rows: Interactions, part: np.ndarray, name: str, seed: int, params: dict[str, Any], *, may_lack: str = ""
 ) -> Split:

@@ -17,6 +17,7 @@ from gnnrec.data.splits.base import (
     build_split,
     check_count,
     check_ratios,
+    check_real_times,
     places_in_runs,
     random_parts,
     random_ranks,
@@ -79,6 +80,7 @@ def _cold_places(
     else:
         num_cold = round(cold * len(items))
         if by == "time":
+            check_real_times(source, "cold_item with by='time'", "by='random'")
             first = _first_times(source if isinstance(source, Interactions) else source.interactions)
             order = items[np.lexsort((items, first[items]))]
             late = order[len(order) - num_cold :]

@@ -14,6 +14,7 @@ from gnnrec.data.splits.base import (
     build_split,
     check_count,
     check_ratios,
+    check_real_times,
     rows_of,
     shares_of,
     time_ranks,
@@ -75,12 +76,7 @@ def temporal_global_split(
     """
     rows = rows_of(source)
     times = times_of(rows, "temporal_global")
-    if not isinstance(source, Interactions) and source.card.get("time") == "position":
-        raise DataError(
-            f"'temporal_global' needs real times, and data set '{source.name}' has only the order of each "
-            f"user's "
-            "interactions; use 'leave_last_out' or 'temporal_user'"
-        )
+    check_real_times(source, "temporal_global", "'leave_last_out' or 'temporal_user'")
     validation_from, test_from = _moments(times, ratios, validation_from, test_from)
     part = np.zeros(len(rows), dtype=np.int8)
     part[times >= validation_from] = VALIDATION

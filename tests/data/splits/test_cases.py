@@ -211,3 +211,5 @@ def test_positions_are_no_moments() -> None:
     with pytest.raises(DataError, match="has only the order"):
         make_split(dataset, "temporal_global")
     assert len(make_split(dataset, "leave_last_out").test) == 6
+    with pytest.raises(DataError, match="has only the order of each user's interactions; use by='random'"):
+        make_split(dataset, "cold_item", by="time")
