@@ -79,5 +79,7 @@ def test_values_are_read_as_what_they_are():
         adapt_config(["adapt.lr=-1"], text)
     with pytest.raises(ConfigError, match=r"'text.pooling' has no say in adapting.*leave it out"):
         adapt_config([], TextConfig(pooling="cls"))
-    with pytest.raises(ConfigError, match=r"'text.max_length' has no say in adapting.*set 'adapt.max_length'"):
+    with pytest.raises(
+        ConfigError, match=r"'text.max_length' has no say in adapting.*set 'adapt.max_length'"
+    ):
         adapt_config([], TextConfig(max_length=32))

@@ -69,10 +69,10 @@ def temporal_global_split(
     """Cut time at two moments for all users: train before both, validation between, test from the second.
 
     The moments are `validation_from` and `test_from` (in the unit of the timestamps), or else those that come
-    closest to `ratios`; if one is given, the other divides what is before `test_from` (or from
-    `validation_from` on) in the proportion of `ratios`. All rows of one moment are on the same side. Users
-    and items that appear only after the cut stay in validation and test, where Split.cold_users and
-    Split.cold_items mark them; their numbers are in `params`. `seed` has no influence.
+    closest to `ratios` (validation's first, then test's among the later ones); if one is given, the other divides
+    what is before `test_from` (or from `validation_from` on) in the proportion of `ratios`. All rows of one moment
+    are on the same side. Users and items that appear only after the cut stay in validation and test, where
+    Split.cold_users and Split.cold_items mark them; their numbers are in `params`. `seed` has no influence.
     """
     rows = rows_of(source)
     times = times_of(rows, "temporal_global")
@@ -97,17 +97,31 @@ def _moments(
     """Return where validation and test begin: as given, else by the ratios."""
     if validation_from is not None and test_from is not None:
         return validation_from, test_from
-    train, validation, test = check_ratios(ratios, "temporal_global")
-    ordered = np.sort(times)
+    train, validation, test = shares = check_ratios(ratios, "temporal_global")
     if validation_from is not None:
-        later = ordered[ordered >= validation_from]
-        return validation_from, _moment(later, validation / (validation + test or 1), validation_from)
+        later = times[times >= validation_from]
+        return validation_from, _nearest_moment(later, validation / (validation + test or 1), validation_from)
     if test_from is not None:
-        earlier = ordered[ordered < test_from]
-        return _moment(earlier, train / (train + validation), test_from), test_from
-    return _moment(ordered, train, 0), _moment(ordered, train + validation, 0)
+        return _nearest_moment(times[times < test_from], train / (train + validation), test_from), test_from
+    return _nearest_moments(times, shares)
 
 
-def _moment(ordered: np.ndarray, share: float, empty: int) -> int:
-    """Return the time of the first row beyond the share, or `empty` where there are no rows."""
-    return int(ordered[min(len(ordered) - 1, round(len(ordered) * share))]) if len(ordered) else empty
+def _nearest_moment(times: np.ndarray, share: float, empty: int) -> int:
+    """Return the moment before which the number of rows is nearest to the share, `empty` where there are no rows."""
+    if not len(times):
+        return empty
+    moments, counts = np.unique(times, return_counts=True)
+    return int(moments[np.abs(np.cumsum(counts) - counts - round(len(times) * share)).argmin()])
+
+
+def _nearest_moments(times: np.ndarray, shares: tuple[float, float, float]) -> tuple[int, int]:
+    """Return the moments before which the numbers of rows are nearest to the shares; no part is left empty."""
+    moments, counts = np.unique(times, return_counts=True)
+    if len(moments) < 3:
+        raise DataError(
+            f"'temporal_global' needs 3 different times, one a part, and the data has {len(moments)}; use 'random'"
+        )
+    earlier = np.cumsum(counts) - counts
+    first = 1 + int(np.abs(earlier[1:-1] - round(len(times) * shares[0])).argmin())
+    later = np.abs(earlier[first + 1 :] - round(len(times) * (shares[0] + shares[1])))
+    return int(moments[first]), int(moments[first + 1 + int(later.argmin())])

@@ -112,6 +112,22 @@ def test_a_moment_without_rows_on_its_side_is_told(given: dict) -> None:
         make_split(complete(10, 10, timestamp=np.arange(100)), "temporal_global", **given)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "moments"),
+    [([10, 80, 5, 5], (3, 4)), ([10, 10, 60, 10, 10], (4, 5)), ([1] * 100, (81, 91)), ([98, 1, 1], (2, 3))],
+)
+def test_the_global_cut_is_the_nearest_to_the_ratios(sizes: list[int], moments: tuple[int, int]) -> None:
+    split = make_split(
+        complete(10, 10, timestamp=np.repeat(np.arange(len(sizes)) + 1, sizes)), "temporal_global"
+    )
+    assert (split.params["validation_from"], split.params["test_from"]) == moments
+
+
+def test_two_moments_are_too_few_for_a_global_cut() -> None:
+    with pytest.raises(DataError, match="needs 3 different times, one a part, and the data has 2"):
+        make_split(complete(10, 10, timestamp=np.arange(100) % 2), "temporal_global")
+
+
 def test_repeats_count_once_at_their_last_time() -> None:
     rows = Interactions(
         user=np.array([0, 0, 0, 0]),
@@ -210,6 +226,6 @@ def test_positions_are_no_moments() -> None:
     dataset = dataset_of(complete(6, 6, timestamp=np.arange(36)), card={"time": "position"})
     with pytest.raises(DataError, match="has only the order"):
         make_split(dataset, "temporal_global")
-    assert len(make_split(dataset, "leave_last_out").test) == 6
     with pytest.raises(DataError, match="has only the order of each user's interactions; use by='random'"):
         make_split(dataset, "cold_item", by="time")
+    assert len(make_split(dataset, "leave_last_out").test) == 6
