@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -159,7 +158,7 @@ def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, F
 
 def _check_settings(run_: FinishedRun, first: FinishedRun) -> None:
     """Raise a DataError unless two runs of one row have the same settings."""
-    one, two = _settings(first), _settings(run_)
+    one, two = flatten(model_settings(first)), flatten(model_settings(run_))
     differing = [
         f"{key}={two.get(key)} instead of {one.get(key)}" for key in two | one if one.get(key) != two.get(key)
     ]
@@ -168,12 +167,6 @@ def _check_settings(run_: FinishedRun, first: FinishedRun) -> None:
             f"'{run_.path}' has {', '.join(differing)} in '{first.path}': runs of one row must differ in seed, "
             "tracking and device alone; make it with another name (model.name=NAME, --name of evaluate.py)"
         )
-
-
-def _settings(run_: FinishedRun) -> dict[str, Any]:
-    # every seed of another tool's model is a file of its own
-    files = ("model.external", "model.sha256")
-    return {key: value for key, value in flatten(model_settings(run_)).items() if key not in files}
 
 
 def _fingerprints(run_: FinishedRun) -> tuple[str, str]:

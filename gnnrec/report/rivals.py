@@ -19,6 +19,8 @@ from gnnrec.report.tables import Block, Column, Table, summarise
 BLOCK = "models"
 # Settings that do not make another model.
 _NO_MODEL = ("seed", "tracking", "device")
+# Which file another tool's results of one seed came in (experiments/evaluate.py).
+_NO_MODEL_FILE = ("external", "sha256")
 _LONGEST_LABEL = 60
 Models = Mapping[str, Sequence[FinishedRun]]
 
@@ -63,8 +65,10 @@ def legend(models: Models) -> str:
 
 
 def model_settings(run: FinishedRun) -> dict[str, Any]:
-    """Return the part of a run's configuration that makes its model: without seed, tracking and device."""
-    return {key: value for key, value in run.config.items() if key not in _NO_MODEL}
+    """Return the part of a run's configuration that makes its model: without seed, tracking, device and files."""
+    settings = {key: value for key, value in run.config.items() if key not in _NO_MODEL}
+    settings["model"] = {k: value for k, value in settings["model"].items() if k not in _NO_MODEL_FILE}
+    return settings
 
 
 def _place(run: FinishedRun) -> tuple[str, str, int]:

@@ -6,6 +6,7 @@ from scipy import stats
 
 from gnnrec.errors import DataError
 from gnnrec.evaluation.significance import compare
+from gnnrec.report.frame import FinishedRun
 from gnnrec.report.rivals import all_pairs, by_model, comparison_table, legend
 from gnnrec.report.tables import to_latex, to_markdown
 
@@ -45,6 +46,17 @@ def test_models_of_one_name_are_told_apart_by_their_settings(make_run) -> None:
     assert list(by_model(runs)) == ["a #1", "a #2"]
     assert legend(by_model(runs)) == f"- a #1: a (train.lr={'x' * 50})\n- a #2: a (train.lr={'y' * 50})"
     assert legend(by_model(_runs(make_run, "bb", 0.0, seeds=1))) == ""
+
+
+def test_each_seed_of_another_tool_comes_in_a_file_of_its_own(make_run) -> None:
+    def foreign(key: str, seed: int) -> FinishedRun:
+        config = {"model": {"name": "theirs", "external": f"{key}.npz", "sha256": key}, "seed": seed}
+        return make_run(key, {METRIC: 0.5}, config=config)
+
+    runs = [foreign(f"file{seed}", seed) for seed in range(3)]
+    assert {label: len(found) for label, found in by_model(runs).items()} == {"theirs": 3}
+    with pytest.raises(DataError, match="second run of its model with seed 2"):
+        by_model([*runs, foreign("again", 2)])
 
 
 def test_only_runs_of_one_split_and_one_protocol_are_compared(make_run) -> None:
