@@ -39,11 +39,11 @@ def paired_p_values(
             if not known or not others:
                 continue
             best = max(known, key=lambda row: float(np.nanmean(values[row])))
-            result |= {(block, row, metric): p for row, p in against(values, best, others).items()}
+            result |= {(block, row, metric): p for row, p in _against(values, best, others).items()}
     return result
 
 
-def against(values: Mapping[str, np.ndarray], best: str, others: Sequence[str]) -> dict[str, float]:
+def _against(values: Mapping[str, np.ndarray], best: str, others: Sequence[str]) -> dict[str, float]:
     """Return the Holm-corrected p-value of a paired t-test over users of each of `others` against `best`."""
     differences = [values[row] - values[best] for row in others]
     raw = [paired_t(difference[~np.isnan(difference)]) for difference in differences]

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from gnnrec.errors import DataError, suggest
-from gnnrec.evaluation.significance import MIN_SEEDS, benjamini_hochberg, compare, holm
+from gnnrec.evaluation.significance import MIN_SEEDS, benjamini_hochberg, compare, holm, pairwise_p_values
 from gnnrec.report.captions import group_note, protocol_note
-from gnnrec.report.compare import against, mean_over_seeds
+from gnnrec.report.compare import mean_over_seeds
 from gnnrec.report.frame import FinishedRun, flatten, metrics_frame
 from gnnrec.report.tables import Block, Column, Table, summarise
 
@@ -79,8 +79,8 @@ def _place(run: FinishedRun) -> tuple[str, str, int]:
 def comparison_table(models: Models, metrics: Sequence[str], name: str = "compare") -> Table:
     """Return mean and deviation over seeds by model; each row is tested against the best of its column.
 
-    Users are averaged over seeds, then a paired t-test over users; Holm-corrected over the rows of a column. Metrics
-    that are one number for all users have no test.
+    Users are averaged over seeds, then a paired t-test over users; Holm-corrected over all pairs of rows of a column,
+    since which row is the best was seen on the same values. Metrics that are one number for all users have no test.
     """
     rows = [(label, run) for label, runs in models.items() for run in runs]
     labels = [{"block": BLOCK, "row": label, "seed": run.config["seed"]} for label, run in rows]
@@ -94,8 +94,9 @@ def comparison_table(models: Models, metrics: Sequence[str], name: str = "compar
             _check_known(metric, [run for _, run in rows])
             continue
         best = max(values, key=lambda label: float(np.nanmean(values[label])))
-        others = [label for label in values if label != best]
-        p_values |= {(BLOCK, label, metric): p for label, p in against(values, best, others).items()}
+        for (one, other), p in pairwise_p_values(values).items():
+            if best in (one, other):
+                p_values[BLOCK, other if one == best else one, metric] = p
     first = rows[0][1]
     caption = " ".join(
         [protocol_note(str(first.result["protocol"])), _seeds_note(models), _mark_note(len(models))]
@@ -193,5 +194,5 @@ def _mark_note(num_models: int) -> str:
         return ""
     return (
         "Mean ± standard deviation over seeds. † differs from the best of the column at p < .05 (paired t-test over "
-        "users averaged over seeds, Holm-corrected over the rows)."
+        "users averaged over seeds, Holm-corrected over all pairs of rows)."
     )

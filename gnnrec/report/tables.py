@@ -42,7 +42,7 @@ class Table:
         caption: protocol, seeds, tests: what a number of this table means.
         blocks: the parts, in order.
         rows: the row labels, in order.
-        p_values: (block, row, metric) -> Holm-corrected p-value against the best baseline; may be empty.
+        p_values: (block, row, metric) -> corrected p-value against what the caption says; may be empty.
     """
 
     name: str

@@ -79,12 +79,26 @@ def test_the_table_marks_what_differs_from_the_best(make_run) -> None:
     best = max(models, key=lambda label: np.mean([run.result["metrics"][METRIC] for run in models[label]]))
     assert set(row for _, row, _ in table.p_values) == set(models) - {best}
     text = to_markdown(table)
+    assert "over all pairs" in text
     assert "†" in text
     assert "±" in text
     assert "ccc 5" in text
     assert "no claim" not in text
     assert r"$\pm$" in to_latex(table)
     assert r"$^\dagger$" in to_latex(table)
+
+
+def test_marks_are_corrected_over_all_pairs_since_the_best_was_seen_on_the_same_values(make_run) -> None:
+    shifts = {"a": 0.0, "bb": 0.0, "ccc": 0.012}
+    models = by_model([run for name, at in shifts.items() for run in _runs(make_run, name, at)])
+    p_values = comparison_table(models, [METRIC]).p_values
+    pairs = all_pairs(models, [METRIC]).set_index(["row", "column"])
+    assert pairs["p_t"].idxmax() == ("a", "bb")  # the pair that no mark shows is a test, too
+    for row in ("a", "bb"):
+        assert p_values["models", row, METRIC] == pytest.approx(pairs.loc[(row, "ccc"), "p_holm"])
+    larger = pairs.loc[[("a", "ccc"), ("bb", "ccc")]]
+    assert larger["p_holm"].max() == pytest.approx(2 * larger["p_t"].max())
+    assert larger["p_t"].max() > 1e-6
 
 
 def test_few_seeds_are_said_and_an_unknown_metric_is_an_error(make_run) -> None:
