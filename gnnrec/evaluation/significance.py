@@ -33,8 +33,9 @@ class Comparison:
         low, high: BCa bootstrap interval of the difference.
         effect_size: Cohen's d of paired samples, mean difference / its standard deviation over users.
         p_t, p_wilcoxon, p_permutation: two-sided p-values over users.
-        p_seeds: two-sided paired t-test over the means of the seeds; NaN for fewer than two, and where neither model
-            changes with the seed.
+        num_seeds: of the model with fewer.
+        p_seeds: two-sided paired t-test over the means of the seeds; NaN for fewer than two, where neither model
+            changes with the seed, and where seeds are not paired.
         warning: what is too small for the numbers to be trusted, "" where nothing is.
     """
 
@@ -60,8 +61,13 @@ def compare(
     confidence: float = 0.95,
     num_resamples: int = 9999,
     seed: int = 0,
+    paired_seeds: bool = True,
 ) -> Comparison:
     """Return every paired comparison of two models, users averaged over seeds first.
+
+    Args:
+        paired_seeds: whether row s of both arrays has one seed; False leaves out `p_seeds`, and the arrays may then
+            have different numbers of rows.
 
     Raises DataError for arrays of different shapes or without a user known to both.
     """
@@ -73,7 +79,7 @@ def compare(
     rng = np.random.default_rng(seed)
     low, high = bca_interval(difference, confidence, num_resamples, rng)
     spread = difference.std(ddof=1) if len(difference) > 1 else 0.0
-    num_seeds = len(by_seed[0])
+    num_seeds = min(len(values) for values in by_seed)
     return Comparison(
         num_users=len(difference),
         num_seeds=num_seeds,
@@ -86,7 +92,7 @@ def compare(
         p_t=paired_t(difference),
         p_wilcoxon=wilcoxon(difference),
         p_permutation=sign_flip(difference, num_resamples, rng),
-        p_seeds=_over_seeds(*(np.nanmean(values, axis=1) for values in by_seed)),
+        p_seeds=_over_seeds(*(np.nanmean(v, axis=1) for v in by_seed)) if paired_seeds else float("nan"),
         warning=_warning(len(difference), num_seeds),
     )
 

@@ -118,14 +118,15 @@ def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:
         names, rows = list(values), []
         for place, first in enumerate(names):
             for second in names[place + 1 :]:
-                one, two = values[first], values[second]
+                one, two, paired = values[first], values[second], True
                 if _is_baseline(models[first]):
                     one = np.broadcast_to(one[:1], two.shape)
                 elif _is_baseline(models[second]):
                     two = np.broadcast_to(two[:1], one.shape)
-                elif _seeds(models[first]) != _seeds(models[second]):
-                    one, two = one.mean(axis=0), two.mean(axis=0)
-                rows.append({"metric": metric, "row": first, "column": second, **vars(compare(one, two))})
+                else:
+                    paired = _seeds(models[first]) == _seeds(models[second])
+                comparison = compare(one, two, paired_seeds=paired)
+                rows.append({"metric": metric, "row": first, "column": second, **vars(comparison)})
         if rows:
             p_values = [row["p_t"] for row in rows]
             frame = pd.DataFrame(rows)

@@ -134,6 +134,12 @@ def test_models_with_different_numbers_of_seeds_are_compared_by_their_means(make
     pairs = all_pairs(models, [METRIC])
     assert np.isnan(pairs.loc[0, "p_seeds"])
     assert pairs.loc[0, "p_t"] < 0.05
+    assert pairs.loc[0, "num_seeds"] == 1
+    assert "1 of at least 5 seeds" in pairs.loc[0, "warning"]
+    models = by_model(_runs(make_run, "ccc", 0.0, seeds=5) + _runs(make_run, "dddd", 0.1, seeds=6))
+    pairs = all_pairs(models, [METRIC])
+    assert np.isnan(pairs.loc[0, "p_seeds"])
+    assert (pairs.loc[0, "num_seeds"], pairs.loc[0, "warning"]) == (5, "")
 
 
 def test_one_run_of_a_baseline_stands_for_every_seed(make_run) -> None:
