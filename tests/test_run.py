@@ -137,6 +137,11 @@ def test_per_user_arrays_give_the_metrics(finished: RunResult) -> None:
     for key in ("test/ndcg@10", "test/recall@5", "test/tail/recall@10"):
         assert np.nanmean(arrays[key]) == pytest.approx(finished.metrics[key])
     assert len(arrays["users"]) == len(arrays["test/ndcg@10"])
+    # lists of 10 items, the largest of eval.ks: the arrays and figures of items are named after it
+    assert arrays["item_exposure@10"].sum() == 10 * len(arrays["users"])
+    assert not any(name.endswith("@20") for name in arrays.files)
+    drawn = {path.stem for path in (finished.path / "figures").glob("*.png")}
+    assert {"recall_by_popularity@10", "recall_by_activity@10", "lorenz@10"} <= drawn
 
 
 def test_the_manifest_says_what_was_used(finished: RunResult, full: RunConfig) -> None:

@@ -104,8 +104,10 @@ def figure_arrays(
     """Return the arrays that figures need beside the metrics, named as in `per_user.npz`.
 
     `item_degree`, `item_relevant` (test users of each item), `item_hits@k` (those who find it in their first k),
-    `item_exposure@k` (lists that hold it), all [num_items], and `user_degree` of the evaluated users.
+    `item_exposure@k` (lists that hold it), all [num_items], and `user_degree` of the evaluated users. Where the lists
+    are shorter than `k`, `k` is their length.
     """
+    k = min(k, max(evaluation.ks))
     top, hits = evaluation.top_items[:, :k], evaluation.top_hits[:, :k]
     return {
         "item_degree": train.item_counts(),

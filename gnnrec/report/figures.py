@@ -28,10 +28,12 @@ def draw_evaluation(models: Mapping[str, Sequence[Arrays]], folder: str | Path, 
 
     Args:
         models: label -> the arrays of `per_user.npz`, one mapping per seed (one run: one model, one seed).
-        k: cutoff of the item and user figures; those whose arrays are missing are left out.
+        k: cutoff of the item and user figures, or less where all lists were shorter; those whose arrays are missing
+            are left out.
     """
-    folder, metric = Path(folder), f"test/recall@{k}"
     first = [seeds[0] for seeds in models.values()]
+    k = _item_cutoff(first, k)
+    folder, metric = Path(folder), f"test/recall@{k}"
     paths: list[Path] = []
     if all(f"item_hits@{k}" in arrays for arrays in first):
         paths += recall_by_popularity(models, folder / f"recall_by_popularity@{k}", k=k)
@@ -180,6 +182,13 @@ def significance_matrix(
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.set_title(f"{metric}: row - column, paired t-test, Holm", fontsize=8)
     return save_figure(figure, path)
+
+
+def _item_cutoff(models: Sequence[Arrays], k: int) -> int:
+    """Return the largest cutoff up to `k` of which all models have `item_exposure`, `k` if there is none."""
+    name = "item_exposure@"
+    known = [{int(key.removeprefix(name)) for key in arrays if key.startswith(name)} for arrays in models]
+    return max((cutoff for cutoff in set.intersection(*known) if cutoff <= k), default=k)
 
 
 def _cutoffs(arrays: Arrays) -> list[int]:

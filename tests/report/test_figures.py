@@ -46,6 +46,15 @@ def test_figures_are_the_same_twice(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_shorter_lists_are_drawn_at_their_own_cutoff(tmp_path: Path) -> None:
+    short = {name.replace("@20", "@15"): values for name, values in arrays(0).items()}
+    del short["test/recall@50"]
+    names = {path.stem for path in draw_evaluation({"a": [short]}, tmp_path / "short")}
+    assert names == {"recall_by_popularity@15", "recall_by_activity@15", "recall_by_cutoff", "lorenz@15"}
+    mixed = draw_evaluation({"a": [short], "b": [arrays(1)]}, tmp_path / "mixed")
+    assert {path.stem for path in mixed} == {"recall_by_cutoff"}
+
+
 def test_figures_without_their_arrays_are_left_out(tmp_path: Path) -> None:
     few = {name: values for name, values in arrays(0).items() if name in ("users", "test/recall@20")}
     assert draw_evaluation({"a": [few]}, tmp_path) == []
