@@ -28,6 +28,7 @@ from gnnrec.evaluation.result import Evaluation, describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, test_task
 from gnnrec.files import sha256_file
 from gnnrec.manifest import environment
+from gnnrec.run import protocol_split
 from gnnrec.tracking import RunDir
 
 SHOWN = ("recall", "ndcg")
@@ -56,6 +57,7 @@ def main(argv: Sequence[str]) -> None:
     _cutoffs(arguments.ks)
     dataset = load_dataset(arguments.dataset)
     split = make_split(dataset, arguments.split, arguments.split_seed, **_params(arguments.split_param))
+    split = protocol_split(split, arguments.protocol)
     items = item_groups(split.train, arguments.item_rule)
     task = test_task(split, items, user_groups(split.train, arguments.num_user_groups))
     run_dir, config = _open(arguments, dataset)

@@ -170,11 +170,7 @@ def _data_fingerprint(name: str) -> str:
 
 def _load(config: RunConfig) -> _Data:
     dataset = _load_dataset(config.dataset.name)
-    split = _split(dataset, config.split)
-    if config.protocol != "honest":
-        split = replace(
-            split, train=merge(split.train, split.validation), validation=split.validation.select(slice(0, 0))
-        )
+    split = protocol_split(_split(dataset, config.split), config.protocol)
     items = item_groups(split.train, config.eval.item_rule, config.eval.head, config.eval.tail)
     users = user_groups(split.train, config.eval.num_user_groups)
     test = final_task(split, items, users, config.eval.refit)
@@ -198,6 +194,14 @@ def _split(dataset: Dataset, config: SplitConfig) -> Split:
             "use 'split.params.support=0' (with the same 'reserve', users and test pairs stay the same)"
         )
     return split
+
+
+def protocol_split(split: Split, protocol: str) -> Split:
+    """Return the split as a protocol sees it: what selects on test trains on validation, too."""
+    if protocol == "honest":
+        return split
+    nothing = split.validation.select(slice(0, 0))
+    return replace(split, train=merge(split.train, split.validation), validation=nothing)
 
 
 def merge(first: Interactions, second: Interactions) -> Interactions:

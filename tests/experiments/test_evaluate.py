@@ -10,9 +10,11 @@ import torch
 
 from experiments import evaluate as entry
 from experiments.cli import run_main
+from gnnrec.config import RunConfig
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.native import write_native
 from gnnrec.report.frame import FinishedRun
+from gnnrec.run import run as run_model
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,23 @@ def test_embeddings_and_their_lists_leave_the_same_run(
     assert json.loads((runs["theirs"].path / "result.json").read_text())["groups"]["head"]["num_items"] > 0
     assert run("--embeddings", path, "--name", "theirs", *common) == 2
     assert "already" in capsys.readouterr().err
+
+
+def test_a_legacy_evaluation_has_the_groups_of_a_legacy_run(folder: Path, tmp_path: Path) -> None:
+    path = embeddings(tmp_path / "e.npz", load_dataset(str(folder)))
+    words = ("--dataset", folder, "--root", tmp_path / "theirs", "--protocol", "legacy_test_selected")
+    assert run("--embeddings", path, *words) == 0
+    config = {
+        "dataset": {"name": str(folder)},
+        "protocol": "legacy_test_selected",
+        "tracking": {"mode": "disabled", "root": str(tmp_path / "ours")},
+    }
+    ours = FinishedRun(run_model(RunConfig.from_dict(config)).path)
+    [theirs] = map(FinishedRun, (tmp_path / "theirs").iterdir())
+    assert theirs.result["groups"] == ours.result["groups"]
+    assert theirs.manifest["fingerprints"]["split"] == ours.manifest["fingerprints"]["split"]
+    first, second = (run_.per_user("item_degree")["item_degree"] for run_ in (theirs, ours))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_rated_and_clicked_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
