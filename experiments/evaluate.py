@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
     dataset = load_dataset(arguments.dataset)
     split = make_split(dataset, arguments.split, arguments.split_seed, **_params(arguments.split_param))
     split = protocol_split(split, arguments.protocol)
-    items = item_groups(split.train, arguments.item_rule)
+    items = item_groups(split.train, arguments.item_rule, arguments.head, arguments.tail)
     task = test_task(split, items, user_groups(split.train, arguments.num_user_groups))
     run_dir, config = _open(arguments, dataset)
     if run_dir.finished:
@@ -95,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metrics", default=",".join(DEFAULT_METRICS), help="also f1, map, auc")
     parser.add_argument("--beyond", help=f"of {','.join(ALL_BEYOND)}")
     parser.add_argument("--item-rule", default="quantile", help="rule of the item groups")
+    parser.add_argument("--head", type=float, metavar="X", help="of the rule (default: its own)")
+    parser.add_argument("--tail", type=float, metavar="X", help="of the rule (default: its own)")
     parser.add_argument("--num-user-groups", type=int, default=4, metavar="N")
     parser.add_argument("--eval-seed", type=int, default=0, metavar="N", help="of the order of equal scores")
     parser.add_argument("--protocol", choices=("honest", "legacy_test_selected"), default="honest")
@@ -166,6 +168,8 @@ def _open(arguments: argparse.Namespace, dataset: Dataset) -> tuple[RunDir, dict
             "metrics": arguments.metrics.split(","),
             "seed": arguments.eval_seed,
             "item_rule": arguments.item_rule,
+            "head": arguments.head,
+            "tail": arguments.tail,
             "num_user_groups": arguments.num_user_groups,
         },
     }

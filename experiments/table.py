@@ -197,8 +197,8 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, Fini
         )
     blocks = []
     for block in spec.blocks:
-        first = next(run_ for place, run_ in runs.items() if place.block == block.label)
-        blocks.append(Block(block.label, block.columns, group_note(first)))
+        note = group_note([run_ for place, run_ in runs.items() if place.block == block.label])
+        blocks.append(Block(block.label, block.columns, note))
     rows = list(dict.fromkeys([*(row.label for row in spec.rows), *(place.row for place in runs)]))
     return Table(spec.name, " ".join(caption), blocks, rows, cells, p_values)
 

@@ -81,6 +81,8 @@ def comparison_table(models: Models, metrics: Sequence[str], name: str = "compar
 
     Users are averaged over seeds, then a paired t-test over users; Holm-corrected over all pairs of rows of a column,
     since which row is the best was seen on the same values. Metrics that are one number for all users have no test.
+
+    Errors: DataError for an unknown metric, and for runs with different groups.
     """
     rows = [(label, run) for label, runs in models.items() for run in runs]
     labels = [{"block": BLOCK, "row": label, "seed": run.config["seed"]} for label, run in rows]
@@ -97,12 +99,11 @@ def comparison_table(models: Models, metrics: Sequence[str], name: str = "compar
         for (one, other), p in pairwise_p_values(values).items():
             if best in (one, other):
                 p_values[BLOCK, other if one == best else one, metric] = p
-    first = rows[0][1]
-    caption = " ".join(
-        [protocol_note(str(first.result["protocol"])), _seeds_note(models), _mark_note(len(models))]
-    )
+    protocol = str(rows[0][1].result["protocol"])
+    caption = " ".join([protocol_note(protocol), _seeds_note(models), _mark_note(len(models))])
+    note = group_note([run for _, run in rows])
     columns = [Column(metric, metric.removeprefix("test/")) for metric in metrics]
-    return Table(name, caption, [Block(BLOCK, columns, group_note(first))], list(models), cells, p_values)
+    return Table(name, caption, [Block(BLOCK, columns, note)], list(models), cells, p_values)
 
 
 def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:

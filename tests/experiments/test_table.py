@@ -302,12 +302,12 @@ def test_several_seeds_give_spread_and_five_give_tests(runner: Runner, tmp_path:
     assert all(0 <= float(row["p_holm"]) <= 1 for row in tested)
 
 
-def _external(root: Path, key: str, name: str, split: str) -> Path:
+def _external(root: Path, key: str, name: str, split: str, groups: dict = GROUPS) -> Path:
     with RunDir(root, key) as run_dir:
         run_dir.write_config({"model": {"name": name}, "seed": 0})
         run_dir.write_manifest({"fingerprints": {"data": "d", "split": split}})
         metrics = {"test/recall@20": 0.123456, "test/cold_only/recall@20": 0.5}
-        run_dir.write_result({"key": key, "protocol": "honest", "metrics": metrics, "groups": {}})
+        run_dir.write_result({"key": key, "protocol": "honest", "metrics": metrics, "groups": groups})
         run_dir.finish()
     return run_dir.path
 
@@ -328,6 +328,10 @@ def test_results_of_other_tools_become_rows(
     assert "other data or another split" in capsys.readouterr().err
     assert _table("--report-only", "--add", f"{one},{one}") == 2
     assert "would be a second run of random split · SLIM-X · seed 0" in capsys.readouterr().err
+    halves = {**GROUPS, "head": {**GROUPS["head"], "num_items": 2}}
+    other = _external(tmp_path / "x", "e8", "SLIM-Y", "random", halves)
+    assert _table("--report-only", "--add", str(other)) == 2
+    assert "e8' has another group 'head'" in capsys.readouterr().err
 
 
 def test_the_readme_beside_the_results_shows_the_table(runner: Runner, tmp_path: Path) -> None:

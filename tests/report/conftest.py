@@ -32,6 +32,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         protocol: str = "honest",
         config: Mapping[str, Any] | None = None,
         split: str = "split-fingerprint",
+        groups: Mapping[str, Any] = GROUPS,
     ) -> FinishedRun:
         with RunDir(tmp_path / "runs", key) as run_dir:
             run_dir.write_config(config or {"model": {"name": key}, "seed": 0})
@@ -39,7 +40,7 @@ def make_run(tmp_path: Path) -> MakeRun:
                 {"device": "cpu", "fingerprints": {"data": "data-fingerprint", "split": split}}
             )
             run_dir.write_per_user(per_user or {"users": np.arange(3)})
-            run_dir.write_result({"key": key, "protocol": protocol, "metrics": metrics, "groups": GROUPS})
+            run_dir.write_result({"key": key, "protocol": protocol, "metrics": metrics, "groups": groups})
             run_dir.finish()
         return FinishedRun(run_dir.path)
 

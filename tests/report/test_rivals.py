@@ -88,6 +88,16 @@ def test_the_table_marks_what_differs_from_the_best(make_run) -> None:
     assert r"$^\dagger$" in to_latex(table)
 
 
+def test_runs_with_other_groups_are_not_put_into_one_column(make_run) -> None:
+    facts = {"definition": "head: top 10%", "thresholds": {"rule": "quantile"}, "num_items": 2}
+    facts |= {"num_interactions": 700, "num_evaluated_users": 4}
+    models = by_model(_runs(make_run, "a", 0.0) + _runs(make_run, "bb", 0.0, groups={"head": facts}))
+    with pytest.raises(
+        DataError, match=r"bb0\.10' has another group 'head' .*top 10%.*top 20%.* one item_rule"
+    ):
+        comparison_table(models, [METRIC])
+
+
 def test_marks_are_corrected_over_all_pairs_since_the_best_was_seen_on_the_same_values(make_run) -> None:
     shifts = {"a": 0.0, "bb": 0.0, "ccc": 0.012}
     models = by_model([run for name, at in shifts.items() for run in _runs(make_run, name, at)])
