@@ -25,10 +25,10 @@ from gnnrec.evaluation.foreign import evaluate_lists, read_embeddings, read_run
 from gnnrec.evaluation.measure import ALL_BEYOND, DEFAULT_METRICS, Plan
 from gnnrec.evaluation.pairs import click_metrics, rating_metrics
 from gnnrec.evaluation.result import Evaluation, describe_groups, figure_arrays
-from gnnrec.evaluation.task import Task, test_task
+from gnnrec.evaluation.task import Task
 from gnnrec.files import sha256_file
 from gnnrec.manifest import environment
-from gnnrec.run import protocol_split
+from gnnrec.run import final_task, protocol_split
 from gnnrec.tracking import RunDir
 
 SHOWN = ("recall", "ndcg")
@@ -55,11 +55,13 @@ def main(argv: Sequence[str]) -> None:
         print(format_table(["metric", "value"], list(metrics.items())))
         return
     _cutoffs(arguments.ks)
+    if arguments.refit and arguments.protocol != "honest":
+        raise ConfigError("'--refit' needs --protocol honest: a legacy split has no validation part to add")
     dataset = load_dataset(arguments.dataset)
     split = make_split(dataset, arguments.split, arguments.split_seed, **_params(arguments.split_param))
     split = protocol_split(split, arguments.protocol)
     items = item_groups(split.train, arguments.item_rule, arguments.head, arguments.tail)
-    task = test_task(split, items, user_groups(split.train, arguments.num_user_groups))
+    task = final_task(split, items, user_groups(split.train, arguments.num_user_groups), arguments.refit)
     run_dir, config = _open(arguments, dataset)
     if run_dir.finished:
         raise DataError(f"'{run_dir.path}' holds this evaluation already; delete it to evaluate again")
@@ -100,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-user-groups", type=int, default=4, metavar="N")
     parser.add_argument("--eval-seed", type=int, default=0, metavar="N", help="of the order of equal scores")
     parser.add_argument("--protocol", choices=("honest", "legacy_test_selected"), default="honest")
+    parser.add_argument("--refit", action="store_true", help="the model was trained on validation, too")
     parser.add_argument("--threshold", type=float, default=0.5, help="of a predicted click (default .5)")
     parser.add_argument("--root", default="runs", help="folder of run directories (default runs)")
     return parser
@@ -171,6 +174,7 @@ def _open(arguments: argparse.Namespace, dataset: Dataset) -> tuple[RunDir, dict
             "head": arguments.head,
             "tail": arguments.tail,
             "num_user_groups": arguments.num_user_groups,
+            "refit": arguments.refit,
         },
     }
     options = [arguments.beyond, arguments.similarity, arguments.user_ids, arguments.item_ids]
@@ -202,6 +206,7 @@ def _write(
         {
             "key": run_dir.key,
             "protocol": config["protocol"],
+            "refit": config["eval"]["refit"],
             "metrics": evaluation.metrics(),
             "groups": describe_groups(task, split.train, evaluation),
         }

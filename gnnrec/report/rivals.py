@@ -33,7 +33,7 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 
     Models come by name and settings, runs by seed, whatever the order of the folders.
 
-    Errors: DataError for runs of different data, split or protocol, and for one seed twice.
+    Errors: DataError for runs of different data, split, protocol or eval.refit, and for one seed twice.
     """
     if not runs:
         raise DataError("no finished run to compare (expected run directories that hold a file DONE)")
@@ -42,6 +42,7 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
             ("data", _fingerprint(runs[0], "data"), _fingerprint(run, "data")),
             ("split", _fingerprint(runs[0], "split"), _fingerprint(run, "split")),
             ("protocol", runs[0].result["protocol"], run.result["protocol"]),
+            ("eval.refit", runs[0].result["refit"], run.result["refit"]),
         ):
             if first != other:
                 raise DataError(f"'{run.path}' has another {what} than '{runs[0].path}': choose runs of one")

@@ -69,18 +69,29 @@ def test_embeddings_and_their_lists_leave_the_same_run(
     assert "already" in capsys.readouterr().err
 
 
-def test_a_legacy_evaluation_has_the_groups_of_a_legacy_run(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        (("--protocol", "legacy_test_selected"), {"protocol": "legacy_test_selected"}),
+        (("--refit",), {"eval": {"refit": True}}),
+    ],
+)
+def test_an_evaluation_has_the_groups_of_our_runs(
+    words: tuple, changes: dict, folder: Path, tmp_path: Path
+) -> None:
     path = embeddings(tmp_path / "e.npz", load_dataset(str(folder)))
-    words = ("--dataset", folder, "--root", tmp_path / "theirs", "--protocol", "legacy_test_selected")
-    assert run("--embeddings", path, *words) == 0
+    common = ("--dataset", folder, "--split", "cold_item", "--root", tmp_path / "theirs")
+    assert run("--embeddings", path, *common, *words) == 0
     config = {
         "dataset": {"name": str(folder)},
-        "protocol": "legacy_test_selected",
+        "split": {"name": "cold_item"},
         "tracking": {"mode": "disabled", "root": str(tmp_path / "ours")},
+        **changes,
     }
     ours = FinishedRun(run_model(RunConfig.from_dict(config)).path)
     [theirs] = map(FinishedRun, (tmp_path / "theirs").iterdir())
     assert theirs.result["groups"] == ours.result["groups"]
+    assert theirs.result["refit"] == ours.result["refit"]
     assert theirs.manifest["fingerprints"]["split"] == ours.manifest["fingerprints"]["split"]
     first, second = (run_.per_user("item_degree")["item_degree"] for run_ in (theirs, ours))
     np.testing.assert_array_equal(first, second)
@@ -105,6 +116,10 @@ def test_rated_and_clicked_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (("--embeddings", "x", "--split", "randum"), "did you mean 'random'"),
         (("--clicks", "none.csv"), "cannot read 'none.csv'"),
         (("--lists", "x", "--split-param", "cold"), "KEY=VALUE"),
+        (
+            ("--lists", "x", "--refit", "--protocol", "legacy_test_selected"),
+            "'--refit' needs --protocol honest",
+        ),
     ],
 )
 def test_bad_command_lines(

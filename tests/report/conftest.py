@@ -33,6 +33,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         config: Mapping[str, Any] | None = None,
         split: str = "split-fingerprint",
         groups: Mapping[str, Any] = GROUPS,
+        refit: bool = False,
     ) -> FinishedRun:
         with RunDir(tmp_path / "runs", key) as run_dir:
             run_dir.write_config(config or {"model": {"name": key}, "seed": 0})
@@ -40,7 +41,8 @@ def make_run(tmp_path: Path) -> MakeRun:
                 {"device": "cpu", "fingerprints": {"data": "data-fingerprint", "split": split}}
             )
             run_dir.write_per_user(per_user or {"users": np.arange(3)})
-            run_dir.write_result({"key": key, "protocol": protocol, "metrics": metrics, "groups": groups})
+            result = {"key": key, "protocol": protocol, "refit": refit, "metrics": metrics, "groups": groups}
+            run_dir.write_result(result)
             run_dir.finish()
         return FinishedRun(run_dir.path)
 

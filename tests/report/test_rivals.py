@@ -65,6 +65,8 @@ def test_only_runs_of_one_split_and_one_protocol_are_compared(make_run) -> None:
         by_model(first + _runs(make_run, "bb", 0.0, seeds=1, split="other"))
     with pytest.raises(DataError, match="another protocol"):
         by_model(first + _runs(make_run, "ccc", 0.0, seeds=1, protocol="legacy_test_selected"))
+    with pytest.raises(DataError, match=r"another eval\.refit"):
+        by_model(first + _runs(make_run, "dddd", 0.0, seeds=1, refit=True))
     with pytest.raises(DataError, match="no finished run"):
         by_model([])
     with pytest.raises(DataError, match="second run"):
