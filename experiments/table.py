@@ -180,12 +180,17 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, Fini
     cells = summarise(frame)
     p_values = {}
     caption = [spec.title, protocol_note(str(frame["protocol"].iloc[0])), seeds_note(seeds)]
+    grouped: dict[tuple[str, str], list[FinishedRun]] = {}
+    for place, run_ in runs.items():
+        grouped.setdefault((place.block, place.row), []).append(run_)
+    fewer = {row: len(found) for (_, row), found in grouped.items() if len(found) < len(seeds)}
+    if fewer:
+        numbers = ", ".join(f"{row} {count}" for row, count in fewer.items())
+        caption.append(f"Fewer seeds, and no test below {MIN_SEEDS}: {numbers}.")
     if len(seeds) >= MIN_SEEDS:
-        grouped: dict[tuple[str, str], list[FinishedRun]] = {}
-        for place, run_ in runs.items():
-            grouped.setdefault((place.block, place.row), []).append(run_)
         baselines = [row.label for row in spec.rows if row.baseline]
-        p_values = paired_p_values(grouped, baselines, spec.tested)
+        enough = {at: found for at, found in grouped.items() if at[1] in baselines or len(found) >= MIN_SEEDS}
+        p_values = paired_p_values(enough, baselines, spec.tested)
         caption.append(
             "† differs from the best baseline of the column at p < .05 (paired t-test over users averaged over "
             "seeds, Holm-corrected over the rows)."

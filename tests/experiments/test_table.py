@@ -306,6 +306,7 @@ def _external(root: Path, key: str, name: str, split: str, groups: dict = GROUPS
     with RunDir(root, key) as run_dir:
         run_dir.write_config({"model": {"name": name}, "seed": 0})
         run_dir.write_manifest({"fingerprints": {"data": "d", "split": split}})
+        run_dir.write_per_user({"users": np.arange(30), "test/recall@20": np.linspace(0, 1, 30)})
         metrics = {"test/recall@20": 0.123456, "test/cold_only/recall@20": 0.5}
         run_dir.write_result({"key": key, "protocol": "honest", "metrics": metrics, "groups": groups})
         run_dir.finish()
@@ -332,6 +333,16 @@ def test_results_of_other_tools_become_rows(
     other = _external(tmp_path / "x", "e8", "SLIM-Y", "random", halves)
     assert _table("--report-only", "--add", str(other)) == 2
     assert "e8' has another group 'head'" in capsys.readouterr().err
+
+
+def test_a_row_with_few_seeds_is_not_tested_and_the_caption_says_so(runner: Runner, tmp_path: Path) -> None:
+    added = _external(tmp_path / "x", "e0", "SLIM-X", "random")
+    assert _table("--seeds=0,1,2,3,4", "--add", str(added)) == 0
+    with (tmp_path / "results" / "quickstart.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["row"] == "SLIM-X" and row["mean"]]
+    assert {(row["num_seeds"], row["p_holm"]) for row in rows} == {("1", "")}
+    text = (tmp_path / "results" / "quickstart.md").read_text()
+    assert "over 5 seeds (0, 1, 2, 3, 4). Fewer seeds, and no test below 5: SLIM-X 1." in text
 
 
 def test_the_readme_beside_the_results_shows_the_table(runner: Runner, tmp_path: Path) -> None:
