@@ -94,7 +94,8 @@ class Fusion:
     def _block(self, user: Tensor) -> Tensor:
         total: Tensor | None = None
         for part, weight in self.weights.items():
-            scores = standardise(self.fitted[part].scores(user)).mul_(weight)
+            # A trained graph model answers on its own device, a baseline on that of the user ids.
+            scores = standardise(self.fitted[part].scores(user).to(user.device)).mul_(weight)
             if part in self.shares:
                 scores.mul_(self.shares[part].to(scores.device))
             total = scores if total is None else total.add_(scores)

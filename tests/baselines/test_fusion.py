@@ -171,6 +171,19 @@ def test_a_trained_part_is_never_taken_over(history: Interactions) -> None:
     assert not torch.allclose(one, two)
 
 
+def test_parts_on_two_devices_meet_on_that_of_the_user_ids(history: Interactions) -> None:
+    class Elsewhere:
+        def __init__(self, device: str | None) -> None:
+            self.device = device
+
+        def scores(self, user: Tensor) -> Tensor:
+            return torch.ones(len(user), history.num_items, device=self.device or user.device)
+
+    parts = {"graph": Fitted(Elsewhere("cpu")), "ease": Fitted(Elsewhere(None))}
+    model = Fusion(parts, {"graph": 1.0, "ease": 0.5}, {"graph": 3.0}).fit(history)
+    assert model.scores(USERS.to("meta")).device == torch.device("meta")
+
+
 def test_vectors_reach_the_parts(history: Interactions, vectors: np.ndarray) -> None:
     model = Fusion({"text": ContentKNN(5)}, {"text": 1.0}).fit(history, vectors)
     expected = ContentKNN(5).fit(history, vectors).scores(USERS)
