@@ -20,7 +20,8 @@ class ItemKNN(SparseScorer):
     cosine c_ij / (sqrt(c_i c_j) + shrink), jaccard c_ij / (c_i + c_j - c_ij + shrink), dot c_ij,
     pearson (n c_ij - c_i c_j) / (sqrt(c_i (n - c_i) c_j (n - c_j)) + shrink). Sarwar et al. 2001,
     https://doi.org/10.1145/371920.372071, section 3; shrinkage after Bell and Koren 2007,
-    https://doi.org/10.1109/ICDM.2007.90. Negative similarities are dropped.
+    https://doi.org/10.1109/ICDM.2007.90. Negative similarities are dropped; pearson of an item that all users have
+    is 0.
 
     Args:
         k: neighbours kept for each item.
@@ -110,7 +111,7 @@ def nearest(rows: sp.csr_matrix, k: int, similarity: str, shrink: float) -> sp.c
     """Return the k most similar other rows of each row, with their similarities, as a sparse matrix."""
     columns = sp.csr_matrix(rows.T)
     square = np.asarray(rows.multiply(rows).sum(axis=1)).ravel()
-    total = np.asarray(rows.sum(axis=1)).ravel().astype(np.float64)
+    total, spread = _moments(rows)
     width = size_of(rows)[1]
 
     def block(start: int, stop: int) -> sp.csr_matrix:
@@ -122,13 +123,23 @@ def nearest(rows: sp.csr_matrix, k: int, similarity: str, shrink: float) -> sp.c
         elif similarity == "cosine":
             common.data /= np.maximum(np.sqrt(square[own] * square[other]) + shrink, 1e-12)
         elif similarity == "pearson":
-            spread = np.sqrt(np.maximum(width * square.astype(np.float64) - total**2, 0.0))
-            covariance = width * common.data - total[own] * total[other]
-            common.data[:] = covariance / np.maximum(spread[own] * spread[other] + shrink, 1e-12)
+            covariance = width * common.data.astype(np.float64) - total[own] * total[other]
+            both = spread[own] * spread[other]
+            common.data[:] = np.where(both > 0, covariance / np.maximum(both + shrink, 1e-12), 0.0)
         common.data[own == other] = 0
         return common
 
     return top_k_rows(block, size_of(rows)[0], k)
+
+
+def _moments(rows: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Return t = sum x and sqrt(n sum x^2 - t^2) of each row of n values, the latter 0 where all are equal."""
+    exact = rows.astype(np.float64)
+    total = np.asarray(exact.sum(axis=1)).ravel()
+    square = size_of(rows)[1] * np.asarray(exact.multiply(exact).sum(axis=1)).ravel()
+    variance = square - total**2
+    # Of equal values, rounding leaves a little.
+    return total, np.sqrt(np.where(variance > 1e-10 * square, variance, 0.0))
 
 
 def _check(k: int, shrink: float, similarity: str, where: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
 from gnnrec.baselines import ContentKNN, ItemKNN, UserKNN
+from gnnrec.baselines.knn import nearest
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError
 from tests.baselines.oracles import row_normalized, similarity, top_k
@@ -42,6 +44,18 @@ def test_item_knn_centred_and_normalised(history: Interactions, dense: np.ndarra
     expected = (dense - mean) @ weights.T + mean
     scores = all_scores(ItemKNN(6, similarity=kind, normalize=True, center=True).fit(history))
     np.testing.assert_allclose(scores, expected, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1])
+def test_pearson_of_a_row_of_equal_values_is_zero(value: float) -> None:
+    """5003 times a count is no float32, nor is the sum of 5003 tenths."""
+    rows = (np.random.default_rng(0).random((4, 5003)) < 0.7).astype(np.float32)
+    rows[0] = value
+    found = nearest(sp.csr_matrix(rows), 3, "pearson", 0.0).toarray()
+    expected = np.zeros((4, 4))
+    expected[1:, 1:] = np.corrcoef(rows[1:])
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=1e-5, atol=1e-7)
 
 
 def test_tf_idf_weighs_the_other_side(history: Interactions, dense: np.ndarray) -> None:
