@@ -98,7 +98,8 @@ class SVDAE:
     signals of the users' graph. Hong et al. 2024, https://arxiv.org/abs/2405.04746, eq. 10.
 
     Args:
-        dim: rank (the authors: 1194 on Gowalla, 1267 on Yelp2018). seed, extra: of truncated_svd.
+        dim: rank; that of R~ where it is lower (the authors: 1194 on Gowalla, 1267 on Yelp2018).
+        seed, extra: of truncated_svd.
     """
 
     name = "SVD-AE"
@@ -115,9 +116,9 @@ class SVDAE:
         user_vectors: np.ndarray | None = None,
     ) -> SVDAE:
         """Factorise; the vectors are not used."""
-        self.user_emb, _, _ = truncated_svd(
-            normalized_matrix(train), self.dim, self.seed, self.extra, "SVDAE"
-        )
+        user, value, item = truncated_svd(normalized_matrix(train), self.dim, self.seed, self.extra, "SVDAE")
+        # Beyond the rank of R~ the left vectors are arbitrary, and R~^T u is rounding, of length below 1e-7.
+        self.user_emb = user[:, item.norm(dim=0) * value > 1e-5]
         self.item_emb = torch.from_numpy(train.csr().T @ self.user_emb.numpy())
         return self
 

@@ -79,6 +79,15 @@ def test_svd_ae_is_the_truncated_pseudo_inverse(history: Interactions, dense: np
     np.testing.assert_allclose(model.scores(USERS).numpy(), expected, atol=2e-3)
 
 
+def test_svd_ae_beyond_the_rank_is_the_pseudo_inverse() -> None:
+    """Each user has some of 6 blocks of 5 items, so the matrix has rank 6."""
+    dense = np.repeat(np.random.default_rng(0).random((36, 6)) < 0.4, 5, axis=1).astype(float)
+    r = normalized(dense)
+    expected = r @ np.linalg.pinv(r) @ dense
+    model = SVDAE(20).fit(Interactions(*np.nonzero(dense), 36, 30))
+    np.testing.assert_allclose(model.scores(torch.arange(36)).numpy(), expected, atol=1e-5)
+
+
 def ials_loss(model: IALS, dense: np.ndarray) -> float:
     w, h = model.user_emb.double().numpy(), model.item_emb.double().numpy()
     score = w @ h.T
