@@ -16,7 +16,7 @@ class TextRidge:
     """Predict the items' factors from their text by ridge regression; score with the predicted factors.
 
     Factors F and users P come from NormalizedSVD. Over the items with train interactions, weighted by their counts,
-    min_W sum_i c_i |F_i - b - t_i W|^2 + l2 mean(c) |W|^2; then
+    min_W sum_i c_i |F_i - b - t_i W|^2 + l2 n mean(c) |W|^2, n being their number; then
     item i = (c_i F_i + prior (b + t_i W)) / (c_i + prior), and b + t_i W for an item without interactions: text is a
     prior that counts as `prior` interactions. The map of attributes to factors is that of Gantner et al. 2010,
     https://doi.org/10.1109/ICDM.2010.129, with ridge in place of their kNN and BPR fits.
