@@ -26,10 +26,10 @@ class Constraint:
     b_ui = sqrt((d_u + 1) / (d_i + 1)) / d_u.
 
     Mao et al. 2021, UltraGCN, https://arxiv.org/abs/2110.15114, section 3.1, the constraint and the main loss in one
-    as in the authors' code, which `negative_weight` is from. The code sums over the batch and adds
-    gamma / 2 times the squares of all embeddings: over the batch size this is gamma L2(all_nodes) beside a mean.
-    Its settings: Gowalla w1 1e-6, w2 1, w3 1e-6, w4 1; Yelp2018 (not checked) w1 1e-8, w2 1, w3 1, w4 1e-8;
-    negative_weight 300 for both, with 1500 and 800 negatives a pair.
+    as in the authors' code (https://github.com/xue-pai/UltraGCN), which `negative_weight` is from. The code sums over
+    the batch and adds gamma / 2 times the squares of all embeddings: over the batch size this is gamma L2(all_nodes)
+    beside a mean. Its settings: Gowalla w1 1e-6, w2 1, w3 1e-6, w4 1, batch 512, lr 1e-4; Yelp2018 w1 1e-8, w2 1,
+    w3 1e-8, w4 1, batch 1024, lr 1e-3; negative_weight 300 for both, with 1500 and 800 negatives a pair.
 
     Put `Negatives` around it for more than train.num_negatives negatives.
     """
