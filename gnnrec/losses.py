@@ -51,7 +51,7 @@ def softmax_loss(
     corrections for how they were drawn (subtract the log of the expected count) go into `shift`, the temperature into
     the logits. `left_out` lists (row, key) pairs that do not count, for example known positives of a user. A `power`
     other than 1 is the bilateral softmax of Wu et al. 2024, https://arxiv.org/abs/2312.12882, as its authors' code
-    writes it; there the denominator lacks the positive.
+    writes it, but for the positive in the denominator, which theirs lacks.
 
     Shapes: positive [batch], queries [batch, dim], keys [num_negatives, dim], shift [num_negatives] -> scalar.
     """
@@ -96,8 +96,9 @@ def bilateral_softmax(
     """BSL: mean over the batch of -p / t1 + (t2 / t1) * log mean_n exp(n / t2), on cosine scores.
 
     Wu et al. 2024, https://arxiv.org/abs/2312.12882, eq. 15, with the positive's own log-mean-exp taken over the
-    single train pair of a row, where it reduces to p / t1. t1 = t2 is the sampled softmax without the positive in
-    the denominator.
+    single train pair of a row, where it reduces to p / t1. There t1 merely scales: up to a constant this is t2 / t1
+    times the sampled softmax at t2 without the positive in the denominator. The authors' code has the form that
+    `power` gives softmax_loss.
 
     Shapes: positive [batch], negative [batch, num_negatives] -> scalar.
     """
