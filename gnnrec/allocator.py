@@ -1,9 +1,11 @@
-"""What the C library does with freed memory."""
+"""How much memory is free, and what the C library does with what is freed."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from pathlib import Path
 
 
 def keep_freed_memory() -> bool:
@@ -21,3 +23,18 @@ def keep_freed_memory() -> bool:
         return False
     # M_MMAP_THRESHOLD is -3 and M_TRIM_THRESHOLD -1 in glibc's malloc.h; before 2.35 it refuses so high a threshold.
     return bool(mallopt(-3, 1 << 30)) and bool(mallopt(-1, (1 << 31) - 1))
+
+
+def available_memory() -> int | None:
+    """Return the bytes that can be allocated without swapping, None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        lines = []
+    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    if found:
+        return found[0] * 1024
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None

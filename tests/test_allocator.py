@@ -1,4 +1,4 @@
-"""Freed memory stays with the process."""
+"""Freed memory stays with the process, and what is free is known."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from gnnrec.allocator import available_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,3 +28,15 @@ def test_freed_matrices_are_used_again() -> None:
     if not kept:
         pytest.skip("the C library of this machine gives freed blocks back")
     assert faults < 8 * 8192 // 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems may not tell")
+def test_free_memory_is_known_with_and_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    told = available_memory()
+    monkeypatch.setattr(Path, "read_text", absent)
+    for free in (told, available_memory()):
+        assert free is not None
+        assert 1 << 20 < free < 1 << 50

@@ -1,14 +1,14 @@
-"""Dense symmetric matrices in place: how much memory there is, and an inverse that needs no second matrix."""
+"""Dense symmetric matrices in place: a check that there is memory, and an inverse that needs no second matrix."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gnnrec.allocator import available_memory
 from gnnrec.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -72,13 +72,3 @@ def require_memory(needed: float, who: str, instead: str) -> None:
         raise ConfigError(
             f"{who} needs {needed / GIB:.1f} GiB of memory (got {available / GIB:.1f} GiB available): {instead}"
         )
-
-
-def available_memory() -> int | None:
-    """Return the bytes that can be allocated without swapping, None where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    values = dict(line.split(":", 1) for line in lines if ":" in line)
-    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from gnnrec.allocator import available_memory
 from gnnrec.encoders import LightGCN
 from gnnrec.errors import GnnrecError
 from gnnrec.model import Recommender
@@ -85,20 +84,9 @@ def _terms(objective: Objective) -> Iterator[object]:
             term = getattr(term, "term", None)
 
 
-def available_memory(device: torch.device) -> int | None:
+def free_memory(device: torch.device) -> int | None:
     """Return the bytes that are free on the device, or None where that is not known."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    table = Path("/proc/meminfo")
-    if table.exists():
-        lines = table.read_text(encoding="ascii").splitlines()
-        found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-        if found:
-            return int(found[0]) * 1024
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return None
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
 
 
 def check_memory(model: Recommender, objective: Objective, batch_size: int, num_negatives: int = 1) -> None:
@@ -107,7 +95,7 @@ def check_memory(model: Recommender, objective: Objective, batch_size: int, num_
     What the model and the graph hold already counts as needed: it is part of the estimate and no longer free.
     """
     estimate = estimate_memory(model, objective, batch_size, num_negatives)
-    free = available_memory(model.graph.device)
+    free = free_memory(model.graph.device)
     if free is None:
         logger.info("training needs about %s of memory", estimate)
         return
