@@ -79,7 +79,6 @@ class RunDir:
         self.key = key
         self.path = Path(root).expanduser() / key
         self._lock: IO[str] | None = None
-        self._num_metrics = 0
         self._metrics_cut = False
 
     @property
@@ -168,12 +167,7 @@ class RunDir:
             )
         with whole_file(path) as temporary:
             temporary.write_bytes(b"".join(lines))
-        self._num_metrics, self._metrics_cut = num_lines, True
-
-    @property
-    def num_metrics(self) -> int:
-        """Number of lines in `metrics.jsonl`, for the checkpoint."""
-        return self._num_metrics
+        self._metrics_cut = True
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`: one evaluation."""
@@ -183,7 +177,6 @@ class RunDir:
             (self.path / "metrics.jsonl").open(mode, encoding="utf-8") as file,
         ):
             file.write(_json(metrics) + "\n")
-        self._num_metrics += 1
         self._metrics_cut = True
 
     def write_per_user(self, arrays: Mapping[str, np.ndarray]) -> None:

@@ -86,13 +86,11 @@ def test_metrics_start_anew_unless_resumed(tmp_path: Path) -> None:
     with RunDir(tmp_path, "k") as run_dir:
         for epoch in range(4):
             run_dir.append_metrics({"epoch": epoch})
-        assert run_dir.num_metrics == 4
     with metrics.open("a") as file:
         file.write('{"epoch": 4, "half a li')  # killed while it wrote
     with RunDir(tmp_path, "k") as run_dir:
         run_dir.resume_metrics(2)
         run_dir.append_metrics({"epoch": 2, "again": True})
-        assert run_dir.num_metrics == 3
     assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == [0, 1, 2]
     with RunDir(tmp_path, "k") as run_dir, pytest.raises(GnnrecError, match="fewer than the 9 lines"):
         run_dir.resume_metrics(9)
