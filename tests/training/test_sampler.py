@@ -120,7 +120,8 @@ def test_seeds_differ_by_every_part_and_fit_a_generator() -> None:
         derive_seed(*p) for p in [(0, "a"), (1, "a"), (0, "b"), (0, "a", 1), (0,), (1, "a", 0), ("01", "a")]
     }
     assert len(seeds) == 7
-    assert derive_seed(0, "epoch", 1) == derive_seed(0, "epoch", 1)
+    # Resumed runs draw in another process.
+    assert derive_seed(0, "epoch", 1) == 123735704575244949
     assert all(0 <= seed < 2**63 for seed in seeds)
     for seed in seeds:
         torch.Generator().manual_seed(seed)
