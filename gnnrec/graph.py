@@ -200,19 +200,19 @@ class BipartiteGraph:
         s, (user_half, item_half) = self.structure, self.operator(norm, x[0].dtype).halves(transposed)
         return s.into_users.sum(user_half, x[1]), s.into_items.sum(item_half, x[0])
 
-    def multiply_at(self, wanted: Halves, x: Halves, norm: str = "symmetric") -> Halves:
-        """Return the rows `wanted` (users, items) of the product alone; no gradient."""
-        s, (user_half, item_half) = self.structure, self.operator(norm, x[0].dtype).halves(False)
+    def multiply_at(self, wanted: Halves, x: Halves) -> Halves:
+        """Return the rows `wanted` (users, items) of the symmetric product alone; no gradient."""
+        s, (user_half, item_half) = self.structure, self.operator("symmetric", x[0].dtype).halves(False)
         return (
             s.into_users.sum_at(wanted[0], user_half, x[1]),
             s.into_items.sum_at(wanted[1], item_half, x[0]),
         )
 
-    def multiply_from(
-        self, given: Halves, x: Halves, norm: str = "symmetric", transposed: bool = False
-    ) -> Halves:
-        """Multiply a node matrix that is zero outside the distinct rows `given` (users, items); no gradient."""
-        s, (user_half, item_half) = self.structure, self.operator(norm, x[0].dtype).halves(transposed)
+    def multiply_from(self, given: Halves, x: Halves, transposed: bool = False) -> Halves:
+        """Multiply a node matrix that is zero outside the distinct rows `given` (users, items) by the symmetric
+        operator or its transpose; no gradient.
+        """
+        s, (user_half, item_half) = self.structure, self.operator("symmetric", x[0].dtype).halves(transposed)
         return (
             s.into_users.sum_from(given[1], user_half, x[1]),
             s.into_items.sum_from(given[0], item_half, x[0]),

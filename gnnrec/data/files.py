@@ -186,12 +186,12 @@ def _find_bad_line(path: Path, encoding: str) -> None:
         pass
 
 
-def read_json_lines(path: str | Path, encoding: str = "utf-8") -> Iterator[tuple[int, dict[str, Any]]]:
+def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number and object of each line of JSON (or of Python literals, as some old dumps hold them).
 
     Literals are parsed, never executed. Raises DataError with the line number for anything else.
     """
-    for number, line in read_lines(path, encoding, progress=True):
+    for number, line in read_lines(path, progress=True):
         if not line.strip():
             continue
         try:

@@ -12,9 +12,10 @@ from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits.base import Split
 
 _BLOCK = 256
+_USERS = 2000
 
 
-def held_out_facts(split: Split, num_users: int = 2000, seed: int = 0) -> dict[str, Any]:
+def held_out_facts(split: Split) -> dict[str, Any]:
     """Return facts of validation and of test, and how far the two are apart, as plain JSON values.
 
     For each part: `num_pairs`, the shares of its pairs by popularity group of their item in train (cold: no train
@@ -22,8 +23,8 @@ def held_out_facts(split: Split, num_users: int = 2000, seed: int = 0) -> dict[s
 
         1 / |N_u| sum_{j in N_u} |U_i & U_j| / sqrt(|U_i| |U_j|)
 
-    with the users U and the items N of train, averaged over each user's pairs, then over `num_users` users drawn with
-    `seed` from those with pairs in train and in both parts. `test - validation` is the mean difference and its standard
+    with the users U and the items N of train, averaged over each user's pairs, then over 2,000 users drawn from
+    those with pairs in train and in both parts. `test - validation` is the mean difference and its standard
     error over these users: many errors from 0 where the two parts were not drawn alike. Empty parts are left out.
     """
     parts = {name: part for name in ("validation", "test") if len(part := getattr(split, name))}
@@ -34,7 +35,7 @@ def held_out_facts(split: Split, num_users: int = 2000, seed: int = 0) -> dict[s
         facts[name] = {"num_pairs": len(part), **shares}
     known = np.logical_and.reduce([part.user_counts() > 0 for part in (split.train, *parts.values())])
     users = np.flatnonzero(known)
-    users = np.sort(np.random.default_rng(seed).permutation(users)[:num_users])
+    users = np.sort(np.random.default_rng(0).permutation(users)[:_USERS])
     if not parts or not len(users):
         return facts
     near = _nearness(split.train, list(parts.values()), users)

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from gnnrec.errors import DataError, check_choice, check_range
+from gnnrec.errors import DataError, check_choice
 
 MIN_SEEDS = 5
 MIN_USERS = 30
+_CONFIDENCE = 0.95
+_NUM_RESAMPLES = 9999
 _EXACT_UP_TO = 14
 _CELLS = 4_000_000  # resampled numbers held at once
 
@@ -30,7 +32,7 @@ class Comparison:
     Args:
         first, second: means over users.
         difference: mean of first - second.
-        low, high: BCa bootstrap interval of the difference.
+        low, high: 95 % BCa bootstrap interval of the difference.
         effect_size: Cohen's d of paired samples, mean difference / its standard deviation over users.
         p_t, p_wilcoxon, p_permutation: two-sided p-values over users.
         num_seeds: of the model with fewer.
@@ -54,15 +56,7 @@ class Comparison:
     warning: str
 
 
-def compare(
-    first: np.ndarray,
-    second: np.ndarray,
-    *,
-    confidence: float = 0.95,
-    num_resamples: int = 9999,
-    seed: int = 0,
-    paired_seeds: bool = True,
-) -> Comparison:
+def compare(first: np.ndarray, second: np.ndarray, *, seed: int = 0, paired_seeds: bool = True) -> Comparison:
     """Return every paired comparison of two models, users averaged over seeds first.
 
     Args:
@@ -71,13 +65,11 @@ def compare(
 
     Raises DataError for arrays of different shapes or without a user known to both.
     """
-    check_range("confidence", confidence, "compare", low=0, high=1, low_open=True, high_open=True)
-    check_range("num_resamples", num_resamples, "compare", low=1)
     by_seed = [np.atleast_2d(np.asarray(values, dtype=np.float64)) for values in (first, second)]
     difference, known = _difference(*by_seed)
     means = [float(values[:, known].mean()) for values in by_seed]
     rng = np.random.default_rng(seed)
-    low, high = bca_interval(difference, confidence, num_resamples, rng)
+    low, high = bca_interval(difference, _CONFIDENCE, _NUM_RESAMPLES, rng)
     spread = difference.std(ddof=1) if len(difference) > 1 else 0.0
     num_seeds = min(len(values) for values in by_seed)
     return Comparison(
@@ -91,7 +83,7 @@ def compare(
         effect_size=float(difference.mean() / spread) if spread > 0 else float("nan"),
         p_t=paired_t(difference),
         p_wilcoxon=wilcoxon(difference),
-        p_permutation=sign_flip(difference, num_resamples, rng),
+        p_permutation=sign_flip(difference, _NUM_RESAMPLES, rng),
         p_seeds=_over_seeds(*(np.nanmean(v, axis=1) for v in by_seed)) if paired_seeds else float("nan"),
         warning=_warning(len(difference), num_seeds),
     )
