@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import importlib.util
-import io
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.foreign import adjacency, prepare_recbole, quiet
 from gnnrec.evaluation.scorers import EmbeddingScorer
 from gnnrec.evaluation.task import Task
 
@@ -62,7 +60,7 @@ def lightgcn(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int],
         sys.argv,
         ["main.py", f"--testbatch={batch}", f"--topks={list(ks)}", "--multicore=0", "--tensorboard=0"],
     )
-    with _quiet():
+    with quiet():
         procedure = importlib.import_module("Procedure")
     sys.argv = arguments
     data = types.SimpleNamespace(
@@ -71,8 +69,8 @@ def lightgcn(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int],
     )
     if propagate:
         sizes = {"n_users": task.num_users, "m_items": task.num_items}
-        graph = types.SimpleNamespace(**sizes, getSparseGraph=lambda: _adjacency(task))
-        with _quiet():
+        graph = types.SimpleNamespace(**sizes, getSparseGraph=lambda: adjacency(task.masked))
+        with quiet():
             model = importlib.import_module("model").LightGCN(procedure.world.config, graph)
         model.embedding_user.weight.data.copy_(scorer.user_emb)
         model.embedding_item.weight.data.copy_(scorer.item_emb)
@@ -81,7 +79,7 @@ def lightgcn(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int],
         model.eval = lambda: model
 
     def call() -> tuple[float, float]:
-        with _quiet():
+        with quiet():
             result = procedure.Test(data, model, 0)
         at = list(ks).index(20)
         return float(result["recall"][at]), float(result["ndcg"][at])
@@ -89,21 +87,10 @@ def lightgcn(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int],
     return call
 
 
-def _adjacency(task: Task) -> torch.Tensor:
-    """Return the normalised adjacency of users and items as the coalesced COO tensor that the tool builds."""
-    known = task.masked.tocoo()
-    row, column = known.row.astype(np.int64), known.col.astype(np.int64) + task.num_users
-    ends = np.stack([np.concatenate([row, column]), np.concatenate([column, row])])
-    size = task.num_users + task.num_items
-    degree = np.maximum(np.bincount(ends[0], minlength=size), 1).astype(np.float32)
-    weight = torch.from_numpy(1 / np.sqrt(degree[ends[0]] * degree[ends[1]]))
-    return torch.sparse_coo_tensor(torch.from_numpy(ends), weight, (size, size)).coalesce()
-
-
 def selfrec(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int]) -> Call:
     """SELFRec: GraphRecommender.test and ranking_evaluation, with its dictionaries of names."""
     sys.path.insert(0, str(path))
-    with _quiet():
+    with quiet():
         recommender = importlib.import_module("base.graph_recommender")
         ranking_evaluation = importlib.import_module("util.evaluation").ranking_evaluation
     known, wanted = _lists(task.masked), _lists(task.relevant.csr())
@@ -123,7 +110,7 @@ def selfrec(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int]) 
     me.predict = lambda user: torch.matmul(scorer.user_emb[int(user)], item_emb).numpy()
 
     def call() -> tuple[float, float]:
-        with _quiet():
+        with quiet():
             measure = ranking_evaluation(data.test_set, recommender.GraphRecommender.test(me), list(ks))
         at = measure.index("Top 20\n")
         found = dict(line.strip().split(":") for line in measure[at + 1 : at + 5])
@@ -137,19 +124,7 @@ def recbole(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int]) 
 
     Its evaluator is imported without the rest of the package, whose other dependencies are not needed here.
     """
-    if not hasattr(np, "float"):
-        setattr(np, "float", float)  # noqa: B010 - it needs numpy before 1.24
-    package = types.ModuleType("recbole")
-    package.__path__ = [str(path / "recbole")]
-    sys.modules["recbole"] = package
-    spec = importlib.util.spec_from_file_location(
-        "recbole.utils", path / "recbole" / "utils" / "enum_type.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    utils = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(utils)
-    sys.modules["recbole.utils"] = utils
+    prepare_recbole(path)
     evaluator = importlib.import_module("recbole.evaluator")
     config = {
         "metrics": ["Recall", "NDCG"],
@@ -179,9 +154,3 @@ def recbole(path: Path, scorer: EmbeddingScorer, task: Task, ks: Sequence[int]) 
 
 def _lists(matrix: object) -> list[np.ndarray]:
     return np.split(matrix.indices, matrix.indptr[1:-1])  # pyright: ignore[reportAttributeAccessIssue]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield

@@ -48,13 +48,14 @@ def copy_bandwidth(device: str = "cpu", mebibytes: int = 256, repeats: int = 7) 
     target = torch.empty_like(source)
     seconds = []
     for _ in range(repeats + 1):
-        began = _now(device)
+        began = now(device)
         target.copy_(source)
-        seconds.append(_now(device) - began)
+        seconds.append(now(device) - began)
     return 2 * source.numel() * 4 / statistics.median(seconds[1:]) / 1e9
 
 
-def _now(device: str) -> float:
+def now(device: str) -> float:
+    """Return the seconds of a clock, when the device is done."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     return time.perf_counter()

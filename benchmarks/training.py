@@ -34,7 +34,7 @@ import torch
 import yaml
 
 from benchmarks import training_peers as peers
-from benchmarks.machine import copy_bandwidth, describe_machine, save_rows
+from benchmarks.machine import copy_bandwidth, describe_machine, now, save_rows
 from gnnrec.allocator import keep_freed_memory
 from gnnrec.config import build
 from gnnrec.data.dataset import load_dataset
@@ -168,9 +168,9 @@ def _fit_timer(model: Recommender, objective: Objective, config: TrainConfig) ->
         return {f"validation/{config.select}": 0.0}
 
     def timed() -> float:
-        began = peers.now(str(model.graph.device))
+        began = now(str(model.graph.device))
         fit(model, objective, config, nothing, seed=0, on_row=append)
-        return (peers.now(str(model.graph.device)) - began) / -(-model.graph.num_edges // config.batch_size)
+        return (now(str(model.graph.device)) - began) / -(-model.graph.num_edges // config.batch_size)
 
     return timed
 
@@ -185,11 +185,11 @@ def _step_timer(
     epochs = itertools.chain.from_iterable(pairs.epoch(generator) for _ in itertools.count())
 
     def timed() -> float:
-        began = peers.now(str(device))
+        began = now(str(device))
         for user, positive in itertools.islice(epochs, steps):
             batch = user, positive, negatives.sample(user, config.num_negatives, generator)
             train_step(model, objective, optimizer, batch, generator, config.precision)
-        return (peers.now(str(device)) - began) / steps
+        return (now(str(device)) - began) / steps
 
     return timed
 

@@ -7,10 +7,7 @@ graphs. Each contestant lives in a process of its own, so patches of a tool stay
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import importlib.util
-import io
 import itertools
 import os
 import sys
@@ -27,6 +24,8 @@ import torch
 from torch_geometric.nn.models import LightGCN as PyGLightGCN
 from torch_geometric.utils import to_torch_csr_tensor
 
+from benchmarks.foreign import adjacency, prepare_recbole, quiet
+from benchmarks.machine import now
 from gnnrec.data.interactions import Interactions
 from gnnrec.graph import BipartiteGraph
 from gnnrec.training.sampler import NegativeSampler, PairSampler
@@ -77,20 +76,20 @@ def lightgcn_pytorch(path: Path, train: Interactions) -> Call:
         sys.argv,
         ["main.py", f"--bpr_batch={BATCH}", f"--recdim={DIM}", f"--layer={LAYERS}", "--tensorboard=0"],
     )
-    with _quiet():
+    with quiet():
         utils = importlib.import_module("utils")
         model_file = importlib.import_module("model")
     sys.argv = arguments
     known = np.split(train.csr().indices, train.csr().indptr[1:-1])
-    adjacency = _adjacency(train)
+    graph = adjacency(train.csr())
     data = types.SimpleNamespace(
         n_users=train.num_users,
         m_items=train.num_items,
         allPos=known,
         trainDataSize=BATCH,
-        getSparseGraph=lambda: adjacency,
+        getSparseGraph=lambda: graph,
     )
-    with _quiet():
+    with quiet():
         model = model_file.LightGCN(utils.world.config, data).to(utils.world.device)
         loss = utils.BPRLoss(model, utils.world.config)
 
@@ -109,10 +108,12 @@ def lightgcn_pytorch(path: Path, train: Interactions) -> Call:
 def recbole(path: Path, train: Interactions) -> Call:
     """RecBole: its LightGCN, its Sampler for each batch, and the statements of its Trainer's inner loop.
 
-    Its package is imported in parts, because the whole needs libraries that a step does not. Patched at run time:
-    numpy's removed aliases, `dok_matrix._update`, which newer scipy lacks.
+    Its package is imported in parts (see prepare_recbole). Patched at run time: `dok_matrix._update`, which newer
+    scipy lacks.
     """
-    _import_parts_of_recbole(path)
+    prepare_recbole(path, "model", "model.general_recommender", "sampler")
+    if not hasattr(sp.dok_matrix, "_update"):
+        sp.dok_matrix._update = lambda self, values: self._dict.update(values)  # pyright: ignore[reportAttributeAccessIssue]
     lightgcn = importlib.import_module("recbole.model.general_recommender.lightgcn")
     sampler_file = importlib.import_module("recbole.sampler.sampler")
     # Its ids start at 1; row 0 is padding.
@@ -156,28 +157,6 @@ def recbole(path: Path, train: Interactions) -> Call:
     return call
 
 
-def _import_parts_of_recbole(path: Path) -> None:
-    for alias, kind in (("float", float), ("int", int)):
-        if not hasattr(np, alias):
-            setattr(np, alias, kind)
-    if not hasattr(sp.dok_matrix, "_update"):
-        sp.dok_matrix._update = lambda self, values: self._dict.update(values)  # pyright: ignore[reportAttributeAccessIssue]
-    folders = ("", ".model", ".model.general_recommender", ".sampler")
-    for name in folders:
-        package = types.ModuleType(f"recbole{name}")
-        package.__path__ = [str(path / f"recbole{name}".replace(".", "/"))]
-        sys.modules[f"recbole{name}"] = package
-    spec = importlib.util.spec_from_file_location(
-        "recbole.utils", path / "recbole" / "utils" / "enum_type.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    utils = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(utils)
-    setattr(utils, "set_color", lambda text, *_: text)  # noqa: B010 - only colours its messages
-    sys.modules["recbole.utils"] = utils
-
-
 def selfrec(path: Path, name: str, train: Interactions) -> Call:
     """SELFRec: the train() of its SGL, SimGCL, XSimGCL or LightGCN, cut after some batches of its own sampler.
 
@@ -202,7 +181,7 @@ def selfrec(path: Path, name: str, train: Interactions) -> Call:
     }
     pairs = [[str(u), str(i), 1.0] for u, i in zip(train.user.tolist(), train.item.tolist())]
     home = os.getcwd()
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         os.chdir(folder)  # it writes ./log/
         tool = getattr(module, name)(options, pairs, [])
         os.chdir(home)
@@ -223,31 +202,8 @@ def selfrec(path: Path, name: str, train: Interactions) -> Call:
 
     def call(steps: int) -> float:
         clock["steps"] = steps
-        with _quiet():
+        with quiet():
             tool.train()
         return clock["seconds"] / steps
 
     return call
-
-
-def _adjacency(train: Interactions) -> torch.Tensor:
-    """Return the normalised adjacency of users and items as the coalesced COO tensor that LightGCN-PyTorch builds."""
-    ends = np.stack([train.user.astype(np.int64), train.item.astype(np.int64) + train.num_users])
-    ends = np.concatenate([ends, ends[::-1]], axis=1)
-    size = train.num_users + train.num_items
-    degree = np.maximum(np.bincount(ends[0], minlength=size), 1).astype(np.float32)
-    weight = torch.from_numpy(1 / np.sqrt(degree[ends[0]] * degree[ends[1]]))
-    return torch.sparse_coo_tensor(torch.from_numpy(ends), weight, (size, size)).coalesce()
-
-
-def now(device: str) -> float:
-    """Return the seconds of a clock, when the device is done."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
