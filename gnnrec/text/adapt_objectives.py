@@ -65,7 +65,6 @@ def text_losses(
     readings: one or more token lists per text; the first is the text, the others have synonyms in it.
     """
     usable = np.flatnonzero([len(ids) > 0 for ids in readings[0]])
-    held, kept = _hold_out(usable, config)
 
     def view(rows: np.ndarray, generator: np.random.Generator) -> Tensor:
         batch = [readings[int(generator.integers(len(readings)))][int(row)] for row in rows]
@@ -75,19 +74,12 @@ def text_losses(
     def loss(rows: np.ndarray, generator: np.random.Generator) -> Tensor:
         return two_view_loss(view(rows, generator), view(rows, generator), config.temperature)
 
-    def draw(generator: np.random.Generator) -> Tensor:
-        return loss(generator.choice(kept, size=min(config.batch_size, len(kept)), replace=False), generator)
-
-    def held_out(generator: np.random.Generator) -> Tensor:
-        return loss(generator.permutation(held)[: _HELD_OUT // 2], generator)
-
-    return draw, held_out
+    return _split_loss(loss, usable, config)
 
 
 def mlm_losses(model: Any, tokenizer: Any, tokens: Tokens, config: AdaptConfig) -> tuple[DrawLoss, DrawLoss]:
     """Return the mean cross-entropy of masked tokens on a batch, and on held-out texts."""
     usable = np.flatnonzero([len(ids) > 0 for ids in tokens])
-    held, kept = _hold_out(usable, config)
     special = np.array(sorted(tokenizer.all_special_ids))
     pad = tokenizer.pad_token_id or 0
 
@@ -105,6 +97,15 @@ def mlm_losses(model: Any, tokenizer: Any, tokens: Tokens, config: AdaptConfig) 
         ).logits
         target = torch.from_numpy(labels).to(config.device)
         return F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED)
+
+    return _split_loss(loss, usable, config)
+
+
+def _split_loss(
+    loss: Callable[[np.ndarray, np.random.Generator], Tensor], usable: np.ndarray, config: AdaptConfig
+) -> tuple[DrawLoss, DrawLoss]:
+    """Return a loss of rows on a random batch of the kept ones, and on held-out ones."""
+    held, kept = _hold_out(usable, config)
 
     def draw(generator: np.random.Generator) -> Tensor:
         return loss(generator.choice(kept, size=min(config.batch_size, len(kept)), replace=False), generator)
