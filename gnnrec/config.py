@@ -26,6 +26,7 @@ from gnnrec.training import TrainConfig
 
 PROTOCOLS = ("honest", "legacy_test_selected")
 TARGET = "_target_"
+SCALARS = (int, float, bool, str, type(None))
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,8 @@ def build(spec: Any, where: str, **extra: Any) -> Any:
 
     Dictionaries with a `_target_`, also inside lists and other dictionaries, are built first. `extra` arguments are
     given where the class has them and the dictionary does not set them, to the objects inside, too. An unknown class
-    or argument is a ConfigError that names the nearest known one.
+    or argument is a ConfigError that names the nearest known one, and so is an argument that is no number, truth
+    value or text where the class asks for one.
     """
     if not isinstance(spec, Mapping) or TARGET not in spec:
         raise ConfigError(f"'{where}' must be a mapping with the key '{TARGET}' (got {spec!r})")
@@ -268,6 +270,8 @@ def build(spec: Any, where: str, **extra: Any) -> Any:
     for name in arguments:
         if name not in known:
             raise ConfigError(f"unknown key '{where}.{name}'{suggest(name, known)}")
+    hints = _scalar_hints(factory)
+    arguments |= {k: _convert(hints[k], v, f"{where}.{k}") for k, v in arguments.items() if k in hints}
     arguments |= {k: v for k, v in extra.items() if k in known and k not in arguments}
     missing = [n for n, p in known.items() if p.default is p.empty and p.kind == p.POSITIONAL_OR_KEYWORD]
     missing = [name for name in missing if name not in arguments]
@@ -287,6 +291,36 @@ def _build_nested(value: Any, where: str, extra: Mapping[str, Any]) -> Any:
     if isinstance(value, list | tuple):
         return [_build_nested(part, f"{where}[{index}]", extra) for index, part in enumerate(value)]
     return value
+
+
+def takes_whole_number(values: Mapping[str, Any], key: str) -> bool:
+    """Return whether the dotted `key` of a configuration is a whole number for the class that takes it."""
+    *path, name = key.split(".")
+    node: Any = values
+    hints: dict[str, Any] = typing.get_type_hints(RunConfig)
+    for part in path:
+        node = node.get(part) if isinstance(node, Mapping) else None
+        inner = hints.get(part)
+        hints = typing.get_type_hints(inner) if is_dataclass(inner) else {}
+        if isinstance(node, Mapping) and TARGET in node:
+            hints = _scalar_hints(_locate(str(node[TARGET]), ".".join(path)))
+    return {int} == {*_options(hints.get(name))} - {type(None)}
+
+
+def _scalar_hints(factory: Any) -> dict[str, Any]:
+    """Return the parameters that are numbers, truth values or texts (or None), with their types."""
+    try:
+        hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    except (
+        NameError,
+        TypeError,
+    ):  # a class of others may name types that only a type checker imports, or none
+        return {}
+    return {name: hint for name, hint in hints.items() if all(o in SCALARS for o in _options(hint))}
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
 
 
 def _locate(path: str, where: str) -> Any:
@@ -320,7 +354,7 @@ def _read(cls: type, values: Any, where: str) -> Any:
 def _convert(hint: Any, value: Any, path: str) -> Any:
     if is_dataclass(hint):
         return _read(typing.cast(type, hint), value, path)
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    options = _options(hint)
     if value is None and type(None) in options:
         return None
     for option in options:

@@ -111,7 +111,23 @@ def test_a_round_trip_gives_an_equal_configuration(model: dict[str, Any]) -> Non
         ("model.encoder._target_", "LightGCN", "whose module cannot be imported"),
         ("model.encoder.layers", 3, "unknown key 'model.encoder.layers', did you mean 'num_layers'?"),
         ("model.encoder.num_layers", -1, "'num_layers' must be in"),
-        ("model.encoder.num_layers", 1.5, "'model.encoder' cannot be built from"),
+        ("model.encoder.num_layers", 1.5, r"'model.encoder.num_layers' must be of type int \(got 1.5\)"),
+        ("model.encoder.layer_weights", 1.5, "'model.encoder' cannot be built from"),
+        (
+            "model.objective.ssl.term.max_nodes",
+            1.5,
+            "'model.objective.ssl.term.max_nodes' must be of type int",
+        ),
+        (
+            "model.objective.ssl.term.intra_view",
+            1,
+            "'model.objective.ssl.term.intra_view' must be of type bool",
+        ),
+        (
+            "model.augmentations",
+            [{"_target_": "gnnrec.views.EdgeDropout", "p": "x"}],
+            r"\[0\].p' must be of type float",
+        ),
         ("model.objective.ssl.term.temprature", 1, "did you mean 'temperature'"),
         ("model.augmentations", [{"p": 0.1}], r"'model.augmentations\[0\]' must be a mapping with the key"),
         ("model.augmentations", ["EdgeDropout"], "must be a mapping with the key '_target_'"),
@@ -275,6 +291,10 @@ def returns(value: int, *, other: int = 2) -> int:
     return value + other
 
 
+def unhinted(value: OnlyOfATypeChecker) -> Any:  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
+    return value
+
+
 def fails() -> None:
     raise AttributeError("no such thing")
 
@@ -313,7 +333,9 @@ def test_any_callable_on_the_path_will_do(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(views, "returns", returns, raising=False)
     monkeypatch.setattr(views, "fails", fails, raising=False)
+    monkeypatch.setattr(views, "unhinted", unhinted, raising=False)
     assert build({"_target_": "gnnrec.views.returns", "value": 1}, "here") == 3
+    assert build({"_target_": "gnnrec.views.unhinted", "value": 1.5}, "here") == 1.5
     assert build({"_target_": "gnnrec.views.returns", "value": 1}, "here", other=5, unknown=1) == 6
     with pytest.raises(ConfigError, match=r"'here' cannot be built from .*: no such thing"):
         build({"_target_": "gnnrec.views.fails"}, "here")
