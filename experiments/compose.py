@@ -34,16 +34,12 @@ def config_groups(conf: Path = CONF) -> dict[str, dict[str, str]]:
 def expand(overrides: Sequence[str]) -> list[list[str]]:
     """Return a list of overrides for each combination of the values: `model=a,b seed=0,1` gives four."""
     choices: list[list[str]] = []
-    for text, override in zip(overrides, _parse(overrides)):
+    for text, override in zip(overrides, parse(overrides)):
         if not override.is_sweep_override():
             choices.append([text])
-        elif override.is_discrete_sweep():
-            name = text.split("=", 1)[0]
-            choices.append([f"{name}={value}" for value in override.sweep_string_iterator()])
         else:
-            raise ConfigError(
-                f"'{text}' is no list of values: write them out, as in {override.key_or_group}=1,2,3"
-            )
+            name = text.split("=", 1)[0]
+            choices.append([f"{name}={value}" for value in sweep_values(text, override)])
     return [list(job) for job in itertools.product(*choices)]
 
 
@@ -56,7 +52,7 @@ def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any
     groups = config_groups(conf)
     chosen: list[str] = []
     values: list[Override] = []
-    for text, override in zip(overrides, _parse(overrides)):
+    for text, override in zip(overrides, parse(overrides)):
         if override.is_sweep_override():
             raise ConfigError(f"'{text}' gives several values: add -m to run each of them")
         if override.key_or_group in groups:
@@ -78,7 +74,18 @@ def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any
     return {str(name): value for name, value in resolved.items()}
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
+def sweep_values(text: str, override: Override) -> list[str]:
+    """Return the values that an override lists, or a ConfigError for one that describes them in another way."""
+    try:
+        return list(override.sweep_string_iterator())
+    except (HydraException, ValueError) as error:
+        raise ConfigError(
+            f"'{text}' is no list of values: write them out, as in {override.key_or_group}=1,2,3"
+        ) from error
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Return what these words say; a ConfigError names one that cannot be read."""
     parser = OverridesParser.create()
     parsed = []
     for text in overrides:

@@ -8,21 +8,22 @@ import math
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep
+from hydra.core.override_parser.types import IntervalSweep, Override, Sweep
 
-from experiments.compose import compose_config
+from experiments.compose import compose_config, parse, sweep_values
 from gnnrec.baselines.fusion import kept_fits
-from gnnrec.config import RunConfig
-from gnnrec.errors import ConfigError, DataError, suggest
+from gnnrec.config import RunConfig, takes_whole_number
+from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
 from gnnrec.files import write_text
 from gnnrec.run import open_run, validate
 from gnnrec.tracking import plain
+
+MOST_DRAWS = 100  # for each setting asked for
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,30 @@ class Trial:
 
     overrides: tuple[str, ...]
     value: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Numbers from low to high, uniform or uniform in the logarithm."""
+
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+    def draw(self, generator: random.Random) -> str:
+        """Return one of them as text."""
+        low, high = self.low, self.high
+        if self.whole:  # one more at the end, so that rounding down gives every number its share
+            low, high = math.ceil(low), math.floor(high) + 1
+        if self.log:
+            value = math.exp(generator.uniform(math.log(low), math.log(high)))
+        else:
+            value = generator.uniform(low, high)
+        return str(min(math.floor(value), high - 1)) if self.whole else f"{value:.6g}"
+
+
+Values = list[str] | Interval | None
 
 
 class Search:
@@ -96,25 +121,22 @@ class Search:
 def draw_trials(overrides: Sequence[str], num: int, seed: int) -> list[list[str]]:
     """Return up to `num` different lists of overrides, each with one value of every sweep; all if there are fewer.
 
-    Intervals are drawn uniformly, in the logarithm where tagged `log`.
+    Intervals are drawn uniformly, in the logarithm where tagged `log`, and in whole numbers for a key that is one and
+    for `int(interval(LOW,HIGH))`.
     """
-    parser = OverridesParser.create()
-    sweeps: list[tuple[str, list[str] | IntervalSweep | None]] = []
-    for text in overrides:
-        compose_check = parser.parse_override(text)
-        value = compose_check.value()
-        if isinstance(value, IntervalSweep):
-            sweeps.append((text, value))
-        elif compose_check.is_discrete_sweep():
-            sweeps.append((text, list(compose_check.sweep_string_iterator())))
-        else:
-            sweeps.append((text, None))
-    choices = [values if isinstance(values, list) else [""] for _, values in sweeps]
-    if not any(isinstance(values, IntervalSweep) for _, values in sweeps):
-        grid = [_fill(sweeps, chosen) for chosen in itertools.product(*choices)]
-        return grid if len(grid) <= num else random.Random(seed).sample(grid, num)
+    sweeps = [(text, _sweep(text, override)) for text, override in zip(overrides, parse(overrides))]
     generator = random.Random(seed)
-    return [_fill(sweeps, [_draw(values, generator) for _, values in sweeps]) for _ in range(num)]
+    if not any(isinstance(values, Interval) for _, values in sweeps):
+        choices = [values if isinstance(values, list) else [""] for _, values in sweeps]
+        grid = [_fill(sweeps, chosen) for chosen in itertools.product(*choices)]
+        return grid if len(grid) <= num else generator.sample(grid, num)
+    sweeps = _whole_where_needed(sweeps)
+    drawn: dict[tuple[str, ...], None] = {}
+    for _ in range(MOST_DRAWS * num):  # whole numbers repeat, and there may be fewer settings than asked for
+        drawn[tuple(_fill(sweeps, [_draw(values, generator) for _, values in sweeps]))] = None
+        if len(drawn) == num:
+            break
+    return [list(trial) for trial in drawn]
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -125,12 +147,38 @@ def read_record(path: Path) -> dict[str, Any]:
         raise DataError(f"'{path}' is no record of a trial ({error}); delete the file") from error
 
 
-def _draw(values: list[str] | IntervalSweep | None, generator: random.Random) -> str:
-    if isinstance(values, IntervalSweep):
-        low, high = float(values.start or 0), float(values.end or 1)
-        if "log" in values.tags:
-            return f"{math.exp(generator.uniform(math.log(low), math.log(high))):.6g}"
-        return f"{generator.uniform(low, high):.6g}"
+def _sweep(text: str, override: Override) -> Values:
+    value = override.value()
+    tags = value.tags if isinstance(value, Sweep) else ()
+    for tag in tags:
+        check_choice("tag", tag, ["log"] if isinstance(value, IntervalSweep) else [], text)
+    if isinstance(value, IntervalSweep):
+        low, high = value.start or 0.0, value.end or 0.0
+        least = 0 if tags else -math.inf
+        check_range("low end", low, text, low=least, high=high, low_open=True, high_open=True)
+        check_range("high end", high, text, high=math.inf, high_open=True)
+        return Interval(low, high, bool(tags), isinstance(value.start, int))
+    return sweep_values(text, override) if override.is_sweep_override() else None
+
+
+def _whole_where_needed(sweeps: Sequence[tuple[str, Values]]) -> list[tuple[str, Values]]:
+    """Return the sweeps with whole numbers in the intervals of keys that are whole numbers."""
+    first = [f"{v.low:g}" if isinstance(v, Interval) else v[0] if v else "" for _, v in sweeps]
+    config = compose_config(_fill(sweeps, first))
+    found: list[tuple[str, Values]] = []
+    for text, values in sweeps:
+        if isinstance(values, Interval):
+            whole = values.whole or takes_whole_number(config, text.split("=", 1)[0].lstrip("+"))
+            values = replace(values, whole=whole)
+            if whole and math.ceil(values.low) > math.floor(values.high):
+                raise ConfigError(f"'{text}' has no whole number in it, and the key must be one")
+        found.append((text, values))
+    return found
+
+
+def _draw(values: Values, generator: random.Random) -> str:
+    if isinstance(values, Interval):
+        return values.draw(generator)
     return generator.choice(values) if values else ""
 
 

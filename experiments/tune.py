@@ -19,7 +19,7 @@ HELP = """\
 usage: python experiments/tune.py [flags] [GROUP=OPTION ...] [KEY=VALUE ...] [KEY=A,B,C ...] [KEY=RANGE ...]
 
   KEY=A,B,C                            one of these values
-  "KEY=interval(0.1,0.9)"              a number between
+  "KEY=interval(0.1,0.9)"              a number between; a whole one where KEY takes whole numbers only
   "KEY=tag(log,interval(1e-4,1e-2))"   the same, uniform in its logarithm
   --trials 20                          settings to try; all of them where there are no more
   --metric ndcg@20                     validation metric, for example tail/ndcg@20 or cold_only/recall@20

@@ -32,15 +32,39 @@ def test_a_setting_that_repeats_a_word_of_the_row_is_told() -> None:
     ]
 
 
+def drawn(*words: str, model: str = "mf", num: int = 400) -> list[list[float]]:
+    """Draw settings; return the values of each word."""
+    trials = draw_trials([*words, f"model={model}"], num, 0)
+    return [[float(trial[at].split("=")[1]) for trial in trials] for at in range(len(words))]
+
+
 def test_intervals_are_drawn_inside_and_evenly_in_the_logarithm() -> None:
-    trials = draw_trials(["lr=tag(log,interval(1e-4,1e-2))", "p=interval(0.2,0.4)", "n=1,2"], 400, 0)
-    lr, p, n = ([float(trial[at].split("=")[1]) for trial in trials] for at in range(3))
+    lr, weight, n = drawn(
+        "train.lr=tag(log,interval(1e-4,1e-2))", "init.own_weight=interval(0.2,0.4)", "train.epochs=1,2"
+    )
     assert min(lr) >= 1e-4
     assert max(lr) <= 1e-2
     assert 0.4 < sum(value < 1e-3 for value in lr) / 400 < 0.6
-    assert 0.2 <= min(p) < 0.25
-    assert 0.35 < max(p) <= 0.4
+    assert 0.2 <= min(weight) < 0.25
+    assert 0.35 < max(weight) <= 0.4
     assert set(n) == {1, 2}
+
+
+def test_whole_numbers_are_drawn_for_keys_that_are_whole_numbers() -> None:
+    words = ["model.baseline.k=interval(5,14)", "model.baseline.shrink=interval(0,9)"]
+    k, shrink = drawn(*words, model="item_knn")
+    assert set(k) == set(range(5, 15))
+    assert 20 < k.count(5) < 60  # the ends have the share of the others
+    assert any(value % 1 for value in shrink)
+    log, asked = drawn("init.dim=tag(log,interval(1,99))", "train.lr=int(interval(1,500))")
+    assert {*log} <= {*range(1, 100)}
+    assert 0.4 < sum(value < 10 for value in log) / 400 < 0.6
+    assert {*asked} <= {*range(1, 501)}
+
+
+def test_whole_numbers_are_not_tried_twice() -> None:
+    [epochs] = drawn("train.epochs=interval(1,5)", num=20)
+    assert sorted(epochs) == [1, 2, 3, 4, 5]
 
 
 def test_a_search_is_resumed_and_names_the_best(
@@ -96,6 +120,17 @@ def test_a_search_sees_no_test_and_writes_no_run(small: list[str], tmp_path: Pat
         (["--metric", "ndgc@20", "model=popularity"], "did you mean 'validation/ndcg@20'?"),
         (["protocol=legacy_test_selected", "model=popularity"], "needs protocol=honest"),
         (["train.lr=0.1,x"], "'train.lr' must be of type float"),
+        (["train.lr"], "cannot read 'train.lr'"),
+        (["train.lr=interval(1"], "cannot read 'train.lr=interval(1'"),
+        (["train.lr=interval(a,b)"], "cannot read 'train.lr=interval(a,b)'"),
+        (["model=glob(*)"], "'model=glob(*)' is no list of values"),
+        (["train.epochs=range(1,9,0)"], "'train.epochs=range(1,9,0)' is no list of values"),
+        (["train.lr=interval(10,1)"], "'low end' must be in (-inf, 1.0)"),
+        (["train.lr=interval(0,inf)"], "'high end' must be in (-inf, inf)"),
+        (["train.lr=tag(log,interval(0,10))"], "'low end' must be in (0, 10.0)"),
+        (["train.lr=tag(lgo,interval(1,10))"], "unknown tag 'lgo'"),
+        (["train.lr=tag(log,choice(1,10))"], "unknown tag 'log'"),
+        (["train.epochs=interval(1.2,1.8)"], "has no whole number in it"),
     ],
 )
 def test_a_mistake_is_one_line(
