@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,46 @@ from gnnrec.errors import ConfigError, suggest
 from gnnrec.report.tables import Block, Column
 
 TABLES = Path(__file__).resolve().parent / "tables"
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any, low: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _are_columns(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(map(_is_text, (*value, *value.values())))
+
+
+Kind = tuple[Callable[[Any], bool], str]
+SWEEPS: Kind = (
+    lambda value: isinstance(value, dict) and all(map(_are_texts, value.values())),
+    "a mapping from label to sweeps",
+)
+# What each key of a table must be, in words.
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("title", "label", "table"), (_is_text, "a text (numbers in quotes)")),
+    **dict.fromkeys(
+        ("overrides", "tune", "tested", "gain_over", "trade_off", "leave_out"),
+        (_are_texts, "a list of texts"),
+    ),
+    "seeds": (
+        lambda value: isinstance(value, list) and bool(value) and all(map(_is_whole, value)),
+        "a list of whole numbers, as in [0, 1]",
+    ),
+    "trials": (lambda value: _is_whole(value, 1), "a whole number of at least 1"),
+    "baseline": (lambda value: isinstance(value, bool), "true or false"),
+    "blocks": (lambda value: isinstance(value, list), "a list"),
+    "rows": (lambda value: isinstance(value, list), "a list"),
+    "columns": (_are_columns, "a mapping from label to metric (labels that are numbers in quotes)"),
+}
 
 
 @dataclass(frozen=True)
@@ -112,8 +152,7 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
     _check(tree, keys, ("title", "blocks", "rows"), where)
     for block in tree["blocks"]:
         _check(block, ("label", "overrides", "columns"), ("label", "columns"), where)
-    if not isinstance(tree["rows"], list):
-        raise ConfigError(f"'rows' must be a list in {where} (got {tree['rows']!r})")
+    _check_distinct([block["label"] for block in tree["blocks"]], "blocks", where)
     if name in within:
         raise ConfigError(f"table '{name}' takes its own rows ({' -> '.join([*within, name])})")
     rows = [row for entry in tree["rows"] for row in _rows(entry, where, folder, (*within, name))]
@@ -122,9 +161,13 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
         if row.tune and "trials" not in tree:
             raise ConfigError(f"row '{row.label}' of {where} has 'tune': say how often with 'trials'")
     labels = [row.label for row in rows]
-    twice = [label for label in labels if labels.count(label) > 1]
-    if twice:
-        raise ConfigError(f"two rows of {where} have the label '{twice[0]}'")
+    _check_distinct(labels, "rows", where)
+    columns = {key for block in tree["blocks"] for key in block["columns"].values()}
+    for key in tree.get("tested", []):
+        if key not in columns:
+            raise ConfigError(
+                f"'{key}' in 'tested' of {where} is no column of a block{suggest(key, columns)}"
+            )
     for label in tree.get("gain_over", []):
         if label not in labels:
             raise ConfigError(f"unknown row '{label}' in 'gain_over' of {where}{suggest(label, labels)}")
@@ -141,7 +184,7 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
         title=tree["title"],
         overrides=tuple(tree.get("overrides", [])),
         seeds=tuple(tree.get("seeds", [0])),
-        trials=int(tree.get("trials", 0)),
+        trials=tree.get("trials", 0),
         blocks=tuple(
             Block(block["label"], tuple(Column(key, label) for label, key in block["columns"].items()))
             for block in tree["blocks"]
@@ -179,13 +222,24 @@ def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str]
     return jobs
 
 
+def check_columns(spec: TableSpec, metrics: Mapping[str, Collection[str]]) -> None:
+    """Raise a ConfigError for a column that no run of its block has; `metrics` are those of the runs by block."""
+    for block in spec.blocks:
+        for column in block.columns:
+            if column.metric not in metrics[block.label]:
+                raise ConfigError(
+                    f"unknown metric '{column.metric}' in the columns of '{block.label}' in tables/{spec.name}.yaml"
+                    f"{suggest(column.metric, metrics[block.label])}"
+                )
+
+
 def _rows(entry: Any, where: str, folder: Path, within: tuple[str, ...]) -> list[Row]:
     """Return the row that this entry of `rows` describes, or those of the table that it names."""
     if not isinstance(entry, dict) or "table" not in entry:
         _check(entry, ("label", "overrides", "baseline", "tune"), ("label",), where)
         overrides, tune = tuple(entry.get("overrides", [])), tuple(entry.get("tune", []))
-        return [Row(entry["label"], overrides, bool(entry.get("baseline", False)), tune)]
-    _check(entry, ("table", "tune", "leave_out"), ("table",), where)
+        return [Row(entry["label"], overrides, entry.get("baseline", False), tune)]
+    _check(entry, ("table", "tune", "leave_out"), ("table",), where, KINDS | {"tune": SWEEPS})
     rows = {row.label: row for row in read_spec(entry["table"], folder, within).rows}
     for key in ("tune", "leave_out"):
         for label in entry.get(key, []):
@@ -204,7 +258,9 @@ def _rows(entry: Any, where: str, folder: Path, within: tuple[str, ...]) -> list
 def _grid(dimensions: Any, where: str) -> list[Row]:
     """Return a row for every combination of one entry of each dimension."""
     valid = isinstance(dimensions, list) and all(
-        isinstance(dimension, dict) and all(isinstance(words, list) for words in dimension.values())
+        isinstance(dimension, dict)
+        and all(map(_is_text, dimension))
+        and all(map(_are_texts, dimension.values()))
         for dimension in dimensions
     )
     if not valid:
@@ -225,12 +281,24 @@ def _grid(dimensions: Any, where: str) -> list[Row]:
     ]
 
 
-def _check(tree: Any, known: Sequence[str], needed: Sequence[str], where: str) -> None:
+def _check(
+    tree: Any, known: Sequence[str], needed: Sequence[str], where: str, kinds: Mapping[str, Kind] = KINDS
+) -> None:
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: expected keys and values (got {tree!r})")
-    for key in tree:
+    for key, value in tree.items():
         if key not in known:
             raise ConfigError(f"unknown key '{key}' in {where}{suggest(str(key), known)}")
+        if key in kinds and not kinds[key][0](value):
+            raise ConfigError(f"'{key}' must be {kinds[key][1]} in {where} (got {value!r})")
     for key in needed:
         if key not in tree:
             raise ConfigError(f"{where} lacks the key '{key}' (found: {', '.join(map(str, tree))})")
+
+
+def _check_distinct(labels: Sequence[str], what: str, where: str) -> None:
+    if not labels:
+        raise ConfigError(f"{where} has no {what}")
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"two {what} of {where} have the label '{label}'")

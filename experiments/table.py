@@ -14,7 +14,17 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
 from experiments.cli import Arguments, command_line, parse_arguments, run_main
 from experiments.search import Search
 from experiments.settings import Setting, best_setting, read_settings, with_setting, write_settings
-from experiments.spec import TABLES, Cell, Job, Place, TableSpec, read_spec, table_cells, table_jobs
+from experiments.spec import (
+    TABLES,
+    Cell,
+    Job,
+    Place,
+    TableSpec,
+    check_columns,
+    read_spec,
+    table_cells,
+    table_jobs,
+)
 from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.evaluation.significance import MIN_SEEDS
 from gnnrec.files import write_text
@@ -103,6 +113,10 @@ def main(argv: Sequence[str]) -> None:
         return
     runs = {place: FinishedRun(folder.path) for place, folder in folders.items()}
     runs |= added_runs(arguments.options.get("add", ""), runs)
+    metrics: dict[str, set[str]] = {}
+    for place, run_ in runs.items():
+        metrics.setdefault(place.block, set()).update(run_.result["metrics"])
+    check_columns(spec, metrics)
     table = build_table(spec, seeds, runs)
     if "check" in arguments.switches:
         _check_written(table, output)

@@ -10,6 +10,9 @@ from experiments import search
 from experiments.spec import TABLES, read_spec, table_cells, table_jobs
 from gnnrec.errors import ConfigError
 
+BLOCKS = "blocks: [{label: one, columns: {R@20: test/recall@20}}]"
+GOOD = f"title: x\n{BLOCKS}\nrows: [{{label: a}}]\n"
+
 
 def test_the_quickstart_is_different_runs() -> None:
     spec = read_spec("quickstart")
@@ -32,7 +35,7 @@ def test_every_shipped_table_composes() -> None:
 
 def test_a_grid_is_every_combination(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(
-        "title: x\nblocks: []\nrows: [{label: a}]\n"
+        f"title: x\n{BLOCKS}\nrows: [{{label: a}}]\n"
         "grid: [{b: [model=mf], c: [model=gat]}, {'': [], d: [seed=1, train.lr=1]}]\n"
     )
     rows = read_spec("t", tmp_path).rows
@@ -42,17 +45,18 @@ def test_a_grid_is_every_combination(tmp_path: Path) -> None:
 
 def test_rows_of_another_table(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(
-        "title: x\ntrials: 2\nblocks: []\nrows: [{label: a, tune: [k=1]}, {label: b}]\ngrid: [{c: [model=mf]}]\n"
+        f"title: x\ntrials: 2\n{BLOCKS}\n"
+        "rows: [{label: a, tune: [k=1]}, {label: b}]\ngrid: [{c: [model=mf]}]\n"
     )
     (tmp_path / "two.yaml").write_text(
-        "title: y\ntrials: 2\nblocks: []\nrows: [{label: z}, {table: one, tune: {a: [k=2], b: [l=3]}}]\n"
+        f"title: y\ntrials: 2\n{BLOCKS}\nrows: [{{label: z}}, {{table: one, tune: {{a: [k=2], b: [l=3]}}}}]\n"
     )
     rows = read_spec("two", tmp_path).rows
     assert [row.label for row in rows] == ["z", "a", "b", "c"]
     assert [row.tune for row in rows] == [(), ("k=2",), ("l=3",), ()]
     assert rows[3] == read_spec("one", tmp_path).rows[2]
     (tmp_path / "three.yaml").write_text(
-        "title: y\ntrials: 2\nblocks: []\nrows: [{table: two, leave_out: [z, b]}]\n"
+        f"title: y\ntrials: 2\n{BLOCKS}\nrows: [{{table: two, leave_out: [z, b]}}]\n"
     )
     assert read_spec("three", tmp_path).rows == (rows[1], rows[3])
 
@@ -67,10 +71,40 @@ def test_rows_of_another_table(tmp_path: Path) -> None:
         ("title: x\nblocks: [{label: a}]\nrows: []", "lacks the key 'columns'"),
         ("title: x\nblocks: []\nrows: [{label: a}]\ngain_over: [b]", "unknown row 'b' in 'gain_over'"),
         ("title: x\nblocks: []\nrows: [{label: a}, {label: a}]", "have the label 'a'"),
+        (
+            GOOD + "tested: [test/recal@20]",
+            "'test/recal@20' in 'tested' of tables/t.yaml is no column of a block, did you",
+        ),
+        (GOOD + "tested: test/recall@20", "'tested' must be a list of texts"),
+        (GOOD + "seeds: 0", "'seeds' must be a list of whole numbers, as in [0, 1] in tables/t.yaml (got 0)"),
+        (GOOD + "seeds: []", "'seeds' must be a list of whole numbers"),
+        (GOOD + "seeds: [-1]", "'seeds' must be a list of whole numbers"),
+        (GOOD + "trials: few", "'trials' must be a whole number of at least 1"),
+        (GOOD + "trials: 0", "'trials' must be a whole number of at least 1"),
+        (
+            GOOD.replace("label: a", "label: 3"),
+            "'label' must be a text (numbers in quotes) in tables/t.yaml (got 3)",
+        ),
+        (GOOD.replace("label: one", "label: 1"), "'label' must be a text"),
+        (GOOD.replace("{R@20: test/recall@20}", "[test/recall@20]"), "'columns' must be a mapping"),
+        (GOOD.replace("R@20:", "20:"), "'columns' must be a mapping"),
+        (GOOD.replace("label: a", "label: a, baseline: 1"), "'baseline' must be true or false"),
+        (GOOD.replace("label: a", "label: a, overrides: model=mf"), "'overrides' must be a list of texts"),
+        (GOOD + "grid: [{3: [model=mf]}]", "'grid' must be a list of mappings from label to overrides"),
+        ("title: x\nblocks: []\nrows: []", "tables/t.yaml has no rows"),
+        (GOOD.replace(BLOCKS, "blocks: [ ]"), "tables/t.yaml has no blocks"),
+        (
+            GOOD.replace(BLOCKS, f"{BLOCKS[:-1]}, {BLOCKS[9:]}"),
+            "two blocks of tables/t.yaml have the label 'one'",
+        ),
+        (
+            "title: x\nblocks: []\nrows: [{table: u, tune: [a=1]}]",
+            "'tune' must be a mapping from label to sweeps",
+        ),
         ("title: x\nblocks: []\nrows: [{label: a, tune: [a=1]}]", "row 'a' of tables/t.yaml has 'tune'"),
         ("title: x\nblocks: []\nrows: []\ngrid: {a: []}", "'grid' must be a list of mappings"),
         (
-            "title: x\nblocks: []\nrows: []\ntrade_off: [a, b]",
+            "title: x\nblocks: []\nrows: [{label: a}]\ntrade_off: [a, b]",
             "'trade_off' of tables/t.yaml must be two metrics",
         ),
         ("title: x\nblocks: []\nrows: u", "'rows' must be a list in tables/t.yaml (got 'u')"),
@@ -88,8 +122,8 @@ def test_rows_of_another_table(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_table_file_is_told(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "t.yaml").write_text(text)
-    (tmp_path / "u.yaml").write_text("title: x\nblocks: []\nrows: [{label: d}]")
+    (tmp_path / "t.yaml").write_text(text.replace("blocks: []", BLOCKS))
+    (tmp_path / "u.yaml").write_text(f"title: x\n{BLOCKS}\nrows: [{{label: d}}]")
     with pytest.raises(ConfigError) as caught:
         read_spec("t", tmp_path)
     assert told in str(caught.value)

@@ -132,6 +132,17 @@ def test_a_table_with_two_metrics_to_trade_has_a_figure_of_points(
     }
 
 
+def test_a_column_that_no_run_has_is_told_before_anything_is_written(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(table, "read_spec", lambda name: read_spec(name, tmp_path))
+    (tmp_path / "points.yaml").write_text(POINTS.replace("test/recall@20", "test/tial/recall@20"))
+    assert run_main(table.main, ["table=points"]) == 2
+    told = "unknown metric 'test/tial/recall@20' in the columns of 'one' in tables/points.yaml, did you mean 'test/t"
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_the_numbers_are_those_of_the_run_directories(runner: Runner, tmp_path: Path) -> None:
     assert _table() == 0
     with (tmp_path / "results" / "quickstart.csv").open() as file:
