@@ -19,7 +19,7 @@ from experiments.cli import format_table, run_main
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.groups import item_groups, user_groups
 from gnnrec.data.splits import Split, make_split
-from gnnrec.errors import ConfigError, DataError
+from gnnrec.errors import ConfigError, DataError, check_range
 from gnnrec.evaluation.evaluate import evaluate
 from gnnrec.evaluation.foreign import evaluate_lists, read_embeddings, read_run
 from gnnrec.evaluation.measure import ALL_BEYOND, DEFAULT_METRICS, Plan
@@ -57,6 +57,7 @@ def main(argv: Sequence[str]) -> None:
     _cutoffs(arguments.ks)
     if arguments.refit and arguments.protocol != "honest":
         raise ConfigError("'--refit' needs --protocol honest: a legacy split has no validation part to add")
+    check_range("--eval-seed", arguments.eval_seed, "evaluate.py", low=0)
     dataset = load_dataset(arguments.dataset)
     split = make_split(dataset, arguments.split, arguments.split_seed, **_params(arguments.split_param))
     split = protocol_split(split, arguments.protocol)

@@ -44,6 +44,9 @@ class SplitConfig:
     seed: int = 0
     params: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_range("seed", self.seed, "split", low=0)
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -113,6 +116,7 @@ class EvalConfig:
     refit: bool = False
 
     def __post_init__(self) -> None:
+        check_range("seed", self.seed, "eval", low=0)
         check_range("num_user_groups", self.num_user_groups, "eval", low=1)
         if not self.ks:
             raise ConfigError("'ks' must have at least one cutoff in 'eval' (got none)")

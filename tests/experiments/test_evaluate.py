@@ -120,6 +120,9 @@ def test_rated_and_clicked_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[s
             ("--lists", "x", "--refit", "--protocol", "legacy_test_selected"),
             "'--refit' needs --protocol honest",
         ),
+        (("--lists", "x", "--split-param", "ratios=0.5"), "'ratios' must be three numbers"),
+        (("--lists", "x", "--split-seed", "-1"), "'seed' must be in"),
+        (("--lists", "x", "--eval-seed", "-1"), "'--eval-seed' must be in"),
     ],
 )
 def test_bad_command_lines(

@@ -113,7 +113,7 @@ def _words(params: dict[str, Any]) -> str:
 
 def check_ratios(ratios: tuple[float, ...] | list[float], where: str) -> tuple[float, float, float]:
     """Return train, validation and test shares that add up to one, from three numbers such as 8:1:1."""
-    if len(ratios) != 3:
+    if not isinstance(ratios, list | tuple) or len(ratios) != 3:
         raise ConfigError(
             f"'ratios' must be three numbers (train, validation, test) in '{where}' (got {ratios!r})"
         )

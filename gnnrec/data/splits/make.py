@@ -12,7 +12,7 @@ from gnnrec.data.splits.cold import cold_item_split, cold_user_split, few_shot_i
 from gnnrec.data.splits.published import published_split
 from gnnrec.data.splits.random import cross_validation_split, leave_k_out_split, random_split
 from gnnrec.data.splits.temporal import leave_last_out_split, temporal_global_split, temporal_user_split
-from gnnrec.errors import ConfigError, check_choice, suggest
+from gnnrec.errors import ConfigError, check_choice, check_range, suggest
 
 if TYPE_CHECKING:
     from gnnrec.data.dataset import Dataset
@@ -37,6 +37,7 @@ def make_split(source: Dataset | Interactions, name: str, seed: int = 0, **param
     An unknown name or option is a ConfigError that names the nearest known one.
     """
     check_choice("split", name, SPLITS, "make_split")
+    check_range("seed", seed, name, low=0)
     function = SPLITS[name]
     known = [key for key in inspect.signature(function).parameters if key not in ("source", "seed")]
     for key in params:

@@ -21,7 +21,7 @@ from gnnrec.data.splits.base import (
     times_of,
 )
 from gnnrec.data.splits.random import parts_by_rank
-from gnnrec.errors import DataError
+from gnnrec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from gnnrec.data.dataset import Dataset
@@ -74,6 +74,12 @@ def temporal_global_split(
     are on the same side. Users and items that appear only after the cut stay in validation and test, where
     Split.cold_users and Split.cold_items mark them; their numbers are in `params`. `seed` has no influence.
     """
+    for name, moment in (("validation_from", validation_from), ("test_from", test_from)):
+        if moment is not None and (isinstance(moment, bool) or not isinstance(moment, int | float)):
+            raise ConfigError(
+                f"'{name}' must be a number in the unit of the timestamps (seconds since 1970) in "
+                f"'temporal_global' (got {moment!r})"
+            )
     rows = rows_of(source)
     times = times_of(rows, "temporal_global")
     check_real_times(source, "temporal_global", "'leave_last_out' or 'temporal_user'")

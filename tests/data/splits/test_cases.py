@@ -193,6 +193,13 @@ def test_published_repeats_count_for_the_earliest_part() -> None:
         ("random", {"ratios": (0.8, 0.2)}, "three numbers"),
         ("random", {"ratios": (0.0, 0.5, 0.5)}, "leave something to train"),
         ("random", {"ratios": (0.8, -0.1, 0.3)}, "'ratios' must be in"),
+        ("random", {"ratios": 0.5}, "three numbers"),
+        ("random", {"seed": -1}, r"'seed' must be in \[0, inf\) in 'random'"),
+        (
+            "temporal_global",
+            {"validation_from": "2020-10-01", "test_from": 5},
+            "'validation_from' must be a number",
+        ),
         ("cold_item", {"cold": 1.0}, "'cold' must be in"),
         ("cold_item", {"by": "tiem"}, "did you mean 'time'"),
         ("cold_item", {"by": "category", "category": "genre"}, "item column 'genre'"),
