@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from gnnrec.errors import GnnrecError
 
 
@@ -31,9 +33,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors hides the system's error in one of its own
         raise GnnrecError(
-            f"cannot write '{path}': {error.strerror or error}; nothing was left there"
+            f"cannot write '{path}': {getattr(error, 'strerror', None) or error}; nothing was left there"
         ) from error
     finally:
         if temporary is not None:
