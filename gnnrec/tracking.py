@@ -102,7 +102,7 @@ class RunDir:
         self.close()
 
     def begin(self) -> None:
-        """Create the folder and lock it.
+        """Create the folder, lock it, and delete what a killed process had begun to write there.
 
         Raises a GnnrecError if it cannot be written, another process writes it, or it is finished already.
         """
@@ -126,6 +126,9 @@ class RunDir:
         if self.finished:
             self.close()
             raise GnnrecError(f"run '{self.path}' is already finished; start the command again to use it")
+        with _told(self.path):
+            for left in self.path.rglob(".*.part"):
+                left.unlink()
 
     def close(self) -> None:
         """Release the lock; remove the folder if nothing was written to it."""
