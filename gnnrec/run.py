@@ -24,7 +24,7 @@ from gnnrec.evaluation.result import describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, test_task, validation_task
 from gnnrec.features import Vectors
 from gnnrec.make import make_objective, make_recommender
-from gnnrec.manifest import Phases, environment
+from gnnrec.manifest import Phases, environment, git_state
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective
 from gnnrec.report.figures import draw_evaluation
@@ -112,6 +112,7 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
         data = _load(config)
     with phases("text"):
         item_vectors, user_vectors, text_fingerprint = _vectors(config, data)
+    earlier = _earlier_code(run_dir.path / CHECKPOINT)
     with phases("train"):
         scorer, history = _make_scorer(config, data, item_vectors, user_vectors, run_dir, tracker)
     with phases("test"):
@@ -128,6 +129,7 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     run_dir.write_manifest(
         {
             **environment(config.device),
+            **({"git_before": earlier} if earlier else {}),
             "fingerprints": {
                 "data": data.dataset.fingerprint(),
                 "split": data.split.fingerprint,
@@ -156,6 +158,18 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     for name in (CHECKPOINT, REFIT):
         (run_dir.path / name).unlink(missing_ok=True)
     return metrics
+
+
+def _earlier_code(checkpoint: Path) -> list[dict[str, Any]]:
+    """Return the git states, other than this one, of the code that a checkpoint was made with."""
+    states = read_position(checkpoint).get("code", []) if checkpoint.exists() else []
+    return [state for state in states if state != _code()]
+
+
+@lru_cache(maxsize=1)
+def _code() -> dict[str, Any] | None:
+    """Return the git state of the code as it was when this process first asked, since it runs what it read then."""
+    return git_state()
 
 
 @lru_cache(maxsize=4)
@@ -280,15 +294,26 @@ def _train(
 
     if not config.train.eval_every:
         recommender, objective = make(_known(config, data))
-        fit(recommender, objective, config.train, None, config.seed, checkpoint, report)
+        fit(recommender, objective, config.train, None, config.seed, checkpoint, report, code=_code())
         return recommender, None
     recommender, objective = make(data.split.train)
     validate = _validator(config, data)
-    history = fit(recommender, objective, config.train, validate, config.seed, checkpoint, report)
+    history = fit(
+        recommender, objective, config.train, validate, config.seed, checkpoint, report, code=_code()
+    )
     if config.eval.refit:
         recommender, objective = make(_known(config, data))
         again = checkpoint and checkpoint.with_name(REFIT)
-        fit(recommender, objective, config.train, None, config.seed, again, last_epoch=history.best_epoch)
+        fit(
+            recommender,
+            objective,
+            config.train,
+            None,
+            config.seed,
+            again,
+            last_epoch=history.best_epoch,
+            code=_code(),
+        )
     return recommender, history
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,11 +69,12 @@ class TrainConfig:
 
 @dataclass
 class History:
-    """One row per evaluation (per epoch where nothing is evaluated), and which epoch was best."""
+    """One row per evaluation (per epoch where nothing is evaluated), which epoch was best, and what code trained."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_value: float = -math.inf
+    code: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def epoch(self) -> int:
@@ -92,6 +94,7 @@ def fit(
     checkpoint: Path | None = None,
     on_row: Callable[[dict[str, float]], None] | None = None,
     last_epoch: int | None = None,
+    code: dict[str, Any] | None = None,
 ) -> History:
     """Train a model on its graph and leave it with the weights that were best on validation.
 
@@ -104,6 +107,7 @@ def fit(
         checkpoint: file to resume from, if it is there, and to write to.
         on_row: is given each new row of the history.
         last_epoch: stop after this one, in the learning rates of `config.epochs`.
+        code: the git state of what trains; the checkpoint keeps those of all calls, and another one is warned of.
     Errors: GnnrecError when a loss is not finite, naming its terms and the epoch, and before the start when training
         needs far more memory than is free, naming what to lower.
     """
@@ -116,6 +120,15 @@ def fit(
         best, position = load_checkpoint(checkpoint, model, optimizer)
         history = History(**position)
         logger.info("resumed after epoch %d from %s", history.epoch, checkpoint)
+        if history.code and code not in history.code:
+            logger.warning(
+                "'%s' goes on with other code (%s) than it was begun with (%s); delete it to train anew",
+                checkpoint,
+                code,
+                history.code[-1],
+            )
+    if code is not None and code not in history.code:
+        history.code.append(code)
     negatives, pairs = NegativeSampler(model.graph), PairSampler(model.graph, config.batch_size)
     saved = time.monotonic()
     bar = tqdm(
