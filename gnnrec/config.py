@@ -188,6 +188,7 @@ class RunConfig:
         values = self.to_dict()
         values.pop("tracking")
         values.pop("device")
+        values["train"].pop("checkpoint_seconds")
         values["text"].pop("device")
         values["text"].pop("batch_tokens")
         for name in ("item_vectors", "user_vectors", "item_profiles", "user_profiles"):

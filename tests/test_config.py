@@ -88,6 +88,9 @@ def test_a_round_trip_gives_an_equal_configuration(model: dict[str, Any]) -> Non
         ("split.params", [1], "'split.params' must be of type"),
         ("protocol", "honset", "did you mean 'honest'"),
         ("train.epochs", 0, r"'epochs' must be in \[1, inf\) in 'train' \(got 0\)"),
+        ("train.checkpoint_seconds", float("nan"), r"'checkpoint_seconds' must be in \[0, inf\) in 'train'"),
+        ("train.checkpoint_seconds", float("inf"), "'checkpoint_seconds' must be in"),
+        ("train.checkpoint_seconds", -5, "'checkpoint_seconds' must be in"),
         ("train.select", "ndcg", "'train.select' must be metric@k"),
         ("train.select", "ndcg@0", "'train.select' must be metric@k"),
         ("train.select", "ndgc@10", "unknown metric 'ndgc' in 'train.select', did you mean 'ndcg'"),
@@ -193,6 +196,7 @@ def test_the_key_changes_with_everything_that_decides_the_numbers() -> None:
         ("tracking.project", "other"),
         ("text.device", "cuda"),
         ("text.batch_tokens", 9999),
+        ("train.checkpoint_seconds", 0.0),
     ],
 )
 def test_the_key_does_not_change_with_where_a_run_is_made(path: str, value: Any) -> None:

@@ -62,6 +62,9 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "num_negatives", "patience"):
             check_range(name, getattr(self, name), "train", low=1)
         check_range("eval_every", self.eval_every, "train", low=0)
+        check_range(
+            "checkpoint_seconds", self.checkpoint_seconds, "train", low=0, high=math.inf, high_open=True
+        )
         check_range("lr", self.lr, "train", low=0, low_open=True)
         check_choice("schedule", self.schedule, ("constant", "cosine"), "train")
         check_choice("precision", self.precision, PRECISIONS, "train")
