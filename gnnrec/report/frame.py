@@ -56,12 +56,14 @@ class FinishedRun:
     @cached_property
     def result(self) -> dict[str, Any]:
         """`result.json`."""
-        return _read_json(self.path / "result.json")
+        path = self.path / "result.json"
+        return _with_keys(path, _read_json(path), "key", "protocol", "metrics", "groups")
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """`manifest.json`."""
-        return _read_json(self.path / "manifest.json")
+        path = self.path / "manifest.json"
+        return _with_keys(path, _read_json(path), "fingerprints.data", "fingerprints.split")
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -71,7 +73,7 @@ class FinishedRun:
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise _broken(path, error) from error
-        return config if isinstance(config, dict) else {}
+        return _with_keys(path, config, "model.name", "seed")
 
     def per_user(self, *names: str) -> dict[str, np.ndarray]:
         """Return the named arrays of `per_user.npz`, all of them if none is named."""
@@ -138,6 +140,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _broken(path, ValueError("not an object"))
     return value
+
+
+def _with_keys(path: Path, tree: Any, *keys: str) -> dict[str, Any]:
+    """Return what was read from a file of a run, or raise a DataError unless it has these keys, dots within."""
+    for key in keys:
+        node = tree
+        for part in key.split("."):
+            if not isinstance(node, dict) or part not in node:
+                raise _broken(path, ValueError(f"the key '{key}' is missing"))
+            node = node[part]
+    return tree
 
 
 def _broken(path: Path, error: Exception) -> DataError:

@@ -62,7 +62,7 @@ def test_an_unfinished_run_is_no_result(make_run, tmp_path: Path) -> None:
     ("name", "attribute"),
     [("result.json", "result"), ("manifest.json", "manifest"), ("config.yaml", "config")],
 )
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", None])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"{}", b"", None])
 def test_a_broken_file_is_named(make_run, name: str, attribute: str, content: bytes | None) -> None:
     path = make_run("a", {}).path
     (path / name).unlink() if content is None else (path / name).write_bytes(content)
