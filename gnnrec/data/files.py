@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import zlib
@@ -51,6 +52,7 @@ def read_lines(
     the encoding, and for a gzip file that ends too early.
     """
     path = Path(path)
+    _check_encoding(encoding)
     number = 0
     try:
         with (
@@ -80,6 +82,15 @@ def read_lines(
         raise DataError(f"'{path}' after line {number}: {_TRUNCATED}") from error
     except (OSError, zlib.error) as error:
         raise DataError(f"cannot read '{path}' after line {number}: {error}") from error
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        "a".encode(encoding)
+    except LookupError as error:
+        raise DataError(
+            f"unknown encoding '{encoding}': use a name such as utf-8, latin-1 or cp1252"
+        ) from error
 
 
 def _check_bom(head: bytes, encoding: str, path: Path) -> None:
@@ -121,6 +132,7 @@ def read_table(
         raise DataError(f"there is no file '{path}'")
     if path.stat().st_size == 0:
         raise DataError(f"'{path}' is empty")
+    _check_encoding(encoding)
 
     def parse(use_threads: bool) -> pa.Table:
         return pc.read_csv(
@@ -142,6 +154,8 @@ def read_table(
         with path.open("rb") as raw:
             head = raw.read(4)
         _check_bom(head, encoding, path)
+        if names is None:
+            _check_header(path, separator, encoding, columns)
         table = parse(use_threads=True)
         for name, kind in zip(table.column_names, table.schema.types):
             if pa.types.is_binary(kind):  # what the parser takes for text that is not UTF-8
@@ -171,9 +185,24 @@ def _source(path: Path, separator: str) -> Any:
         return pa.BufferReader(stream.read().replace(separator.encode(), _UNIT.encode()))
 
 
+def _header(path: Path, separator: str, encoding: str) -> list[str]:
+    for _, first in read_lines(path, encoding):
+        return (
+            next(csv.reader([first], delimiter=separator)) if len(separator) == 1 else first.split(separator)
+        )
+    return []
+
+
+def _check_header(path: Path, separator: str, encoding: str, columns: list[str] | None) -> None:
+    """Raise a DataError for a column that is wanted and there twice: the parser would take any of the two."""
+    known = _header(path, separator, encoding)
+    for name in known:
+        if known.count(name) > 1 and (not columns or name in columns):
+            raise DataError(f"'{path}' has two columns '{name}': rename one of them")
+
+
 def _column_error(path: Path, separator: str, columns: list[str], encoding: str) -> DataError:
-    _, first = next(read_lines(path, encoding))
-    known = [name.strip('"') for name in first.split(separator)]
+    known = _header(path, separator, encoding)
     missing = [name for name in columns if name not in known]
     return DataError(
         f"'{path}' has no column {', '.join(map(repr, missing))} (its columns: {', '.join(known)})"

@@ -49,6 +49,8 @@ def read_run(
     Raises DataError for unknown ids, repeated pairs, scores that are no finite numbers and unreadable files.
     """
     frame = _read_frame(Path(path))
+    if frame.empty:
+        raise DataError(f"'{path}' holds no rows: expected one for each user and listed item")
     columns = {}
     for role, names in {**_NAMES, "score or rank": ("score", "rank")}.items():
         found = [column for column in names if column in frame.columns]
@@ -213,6 +215,11 @@ def _given_ids(array: np.ndarray | None, id_file: str | Path | None) -> list[obj
 def _in_our_order(
     emb: np.ndarray, given: Iterable[object] | None, known: Iterable[object], side: str, path: Path
 ) -> np.ndarray:
+    if emb.ndim != 2 or not np.issubdtype(emb.dtype, np.number):
+        raise DataError(
+            f"'{side}_emb' of '{path}' must be a matrix of numbers, a row for each {side} "
+            f"(got {emb.dtype} {list(emb.shape)})"
+        )
     emb, wanted = np.ascontiguousarray(emb, dtype=np.float32), [str(value) for value in known]
     if given is None:
         if len(emb) != len(wanted):

@@ -94,6 +94,7 @@ def test_short_lists_are_counted_and_not_filled_up(tmp_path: Path) -> None:
         ("user,score\nu1,1\n", "no column 'item'"),
         ("u1,item 1,3\n", "3 columns where the TREC run format has 6"),
         ("", "cannot read"),
+        ("user,item,score\n", "holds no rows"),
     ],
 )
 def test_run_files_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
@@ -149,6 +150,10 @@ def test_embeddings_that_cannot_be_used(tmp_path: Path) -> None:
     np.savez(path, user_emb=user)
     with pytest.raises(DataError, match="no array 'item_emb'"):
         read_embeddings(path, USERS, ITEMS)
+    for wrong in (np.full((30, 2), "x"), np.ones(30)):
+        np.savez(path, user_emb=wrong, item_emb=np.ones((25, 2)))
+        with pytest.raises(DataError, match=r"'user_emb' of .* must be a matrix of numbers"):
+            read_embeddings(path, USERS, ITEMS)
     path.write_bytes(b"no archive")
     with pytest.raises(DataError, match="cannot read"):
         read_embeddings(path, USERS, ITEMS)

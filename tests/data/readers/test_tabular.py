@@ -159,6 +159,25 @@ def test_bad_files_are_named_with_the_place(tmp_path: Path, content: str | bytes
         read(write(tmp_path / "bad.csv", content))
 
 
+def test_an_unknown_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user,item\na,b\n")
+    with pytest.raises(DataError, match="unknown encoding 'foo': use a name such as utf-8"):
+        read_tabular(tmp_path / "r.csv", encoding="foo")
+
+
+def test_a_column_that_is_there_twice_is_told(tmp_path: Path) -> None:
+    path, items = tmp_path / "r.csv", tmp_path / "i.csv"
+    path.write_text('user,item,"a,b","c,b"\nu,i,1,2\n')
+    items.write_text("item,text,text\ni,x,y\n")
+    with pytest.raises(DataError, match=r"i.csv' has two columns 'text': rename one of them"):
+        read_tabular(path, items=items, item_id="item", text=["text"])
+    path.write_text("user,item,user,x,x\na,b,c,1,2\n")
+    with pytest.raises(DataError, match=r"r.csv' has two columns 'user'"):
+        read_tabular(path)
+    path.write_text("user,item,x,x\na,b,1,2\n")  # nobody asked for these
+    assert read_tabular(path).num_users == 1
+
+
 def test_a_stated_encoding_is_used(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", GOOD.replace("ann", "añn").encode("latin-1"))
     assert read(path, encoding="latin-1").users["user_id"].tolist() == ["añn", "bob"]
