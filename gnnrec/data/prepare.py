@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec.data.card import describe, format_facts
-from gnnrec.data.dataset import Dataset
+from gnnrec.data.dataset import BUNDLED, Dataset
 from gnnrec.data.download import download, fetch_checksum, unpack
 from gnnrec.data.native import write_native
 from gnnrec.data.recipe import apply_recipe
@@ -98,6 +98,7 @@ def prepare(
     Nothing is written before everything was read. The card holds all facts and the SHA-256 of every source
     file.
     """
+    target = Path(out) if out is not None else data_home() / _free_name(family.name)
     print(f"{family.name}\n  licence:  {family.license}\n  citation: {family.citation}")
     with tempfile.TemporaryDirectory(prefix="gnnrec-") as scratch:
         files = _given_files(Path(given)) if given is not None else _fetched_files(family)
@@ -109,11 +110,23 @@ def prepare(
         card["files"] = {path.name: sha256_file(path) for path in files}
         dataset = replace(dataset, name=family.name, card=card)
         facts = describe(dataset)
-        target = Path(out) if out is not None else data_home() / family.name
         write_native(replace(dataset, card={**card, "facts": facts}), target)
     print(format_facts(facts))
     print(f"written to {target}")
     return target
+
+
+def _free_name(name: str) -> str:
+    """Return a name of a folder in the data home, or raise a DataError where it could not be found there by it."""
+    if name in BUNDLED:
+        raise DataError(
+            f"'{name}' is a bundled data set, which would be read in its place: choose another name"
+        )
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise DataError(
+            f"'{name}' is no name of a folder in the data home: choose one without '/', or give --out"
+        )
+    return name
 
 
 def _given_files(path: Path) -> list[Path]:

@@ -90,6 +90,28 @@ def test_what_cannot_be_fetched_says_how(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("debian", "'debian' is a bundled data set"),
+        ("", "'' is no name"),
+        ("../x", "no name"),
+        ("..", "no name"),
+    ],
+)
+def test_a_name_that_could_not_be_read_again_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    monkeypatch.setenv("GNNREC_DATA", str(tmp_path / "home"))
+    path = table(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    family = Family(name, lambda _: read_tabular(path), "-", "-")
+    with pytest.raises(DataError, match=told):
+        prepare(family, path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert prepare(family, path, tmp_path / "out") == tmp_path / "out"
+
+
 def test_your_own_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = table(tmp_path)
     argv = ["table.py", "mine", str(path), "--rating", "rating", "--timestamp", "timestamp"]
