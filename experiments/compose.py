@@ -105,6 +105,8 @@ def _check_option(text: str, override: Override, groups: Mapping[str, Mapping[st
         raise ConfigError(
             f"'{text}' chooses no option: write {group}=NAME, or nothing for the usual one (known: {known})"
         )
+    if isinstance(value, list) and group != "experiment":  # experiments are laid one over the other
+        raise ConfigError(f"'{group}' takes one option (got {value}): with -m, {group}=A,B runs each of them")
     for option in value if isinstance(value, list) else [value]:
         if str(option) not in groups[group]:
             raise ConfigError(f"unknown option '{option}' for '{group}'{suggest(str(option), groups[group])}")

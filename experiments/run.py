@@ -19,7 +19,7 @@ from gnnrec.run import RunResult, run
 SWITCHES = {name: "multirun" for name in ("-m", "--multirun")} | {"--cfg": "cfg"}
 SWITCHES |= {name: "help" for name in ("-h", "--help")}
 GROUPS = ("", "head", "mid", "tail", "cold", "cold_only", "warm_only")
-SHOWN = ("recall@20", "ndcg@20")
+SHOWN = ("recall", "ndcg")
 EXAMPLES = """\
 examples:
   python experiments/run.py dataset=debian model=lightgcn init=text seed=0 train.lr=1e-3
@@ -68,21 +68,34 @@ def help_text() -> str:
 
 def result_text(result: RunResult) -> str:
     """Return the short table shown at the end of a run, and where its files are."""
-    rows = []
+    rows, shown = [], _shown([result])
     for group in GROUPS:
-        keys = [f"test/{group}/{name}" if group else f"test/{name}" for name in SHOWN]
+        keys = [f"test/{group}/{name}" if group else f"test/{name}" for name in shown]
         if any(key in result.metrics for key in keys):
             rows.append([group or "all", *(result.metrics.get(key) for key in keys)])
-    return f"{format_table(['test', *SHOWN], rows)}\n{result.path}"
+    return f"{format_table(['test', *shown], rows)}\n{result.path}"
 
 
 def comparison_text(jobs: Sequence[Sequence[str]], results: Sequence[RunResult]) -> str:
     """Return one line per run of a sweep."""
+    shown = _shown(results)
     rows = [
-        [" ".join(job), *(result.metrics.get(f"test/{name}") for name in SHOWN)]
+        [" ".join(job), *(result.metrics.get(f"test/{name}") for name in shown)]
         for job, result in zip(jobs, results)
     ]
-    return format_table(["run", *SHOWN], rows)
+    return format_table(["run", *shown], rows)
+
+
+def _shown(results: Sequence[RunResult]) -> list[str]:
+    """Return recall and NDCG at 20, or at the first cutoff where there is no 20, or else the first metrics."""
+    names: dict[str, None] = {}
+    for result in results:
+        measured = [key.removeprefix("test/") for key in result.metrics if key.count("/") == 1 and "@" in key]
+        cutoffs = [name.partition("@")[2] for name in measured if name.startswith(SHOWN)]
+        k = "20" if "20" in cutoffs else next(iter(cutoffs), "")
+        found = [f"{metric}@{k}" for metric in SHOWN if f"{metric}@{k}" in measured]
+        names |= dict.fromkeys(found or measured[: len(SHOWN)])
+    return list(names)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,12 @@ class ModelConfig:
             raise ConfigError("'model' must have exactly one of 'baseline' and 'encoder'")
         if self.encoder is not None and not self.objective:
             raise ConfigError("'model.objective' must have at least one term (got none)")
+        if self.baseline is not None and (self.objective or self.augmentations):
+            unread = "objective" if self.objective else "augmentations"
+            raise ConfigError(
+                f"'model.{unread}' is read by a model with an encoder, and this one is a baseline "
+                f"({self.baseline.get(TARGET)}): leave it out, and 'experiment' with it if that sets it"
+            )
         keys = {"parts", "weights"}
         if self.fusion is not None and (self.encoder is None or set(self.fusion) - {"priors"} != keys):
             raise ConfigError(

@@ -144,6 +144,12 @@ def test_a_mistake_is_one_line_that_names_it(path: str, value: Any, told: str) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["objective", "augmentations"])
+def test_a_baseline_is_not_given_what_it_does_not_read(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"'model.{key}' is read by a model with an encoder"):
+        make(f"model.{key}", LIGHTGCN[key], POPULARITY)
+
+
 def test_refit_needs_a_validation_part() -> None:
     values = {"protocol": "legacy_test_selected", "eval": {"refit": True}}
     with pytest.raises(ConfigError, match=r"'eval\.refit' needs protocol=honest"):

@@ -89,6 +89,10 @@ def test_plus_adds_a_key(conf: Path) -> None:
         ("train=", "'train=' chooses no option: write train=NAME"),
         ("model=[]", "'model=[]' chooses no option"),
         ("~model", "'~model' chooses no option"),
+        (
+            "model=[lightgcn,mf]",
+            "'model' takes one option (got ['lightgcn', 'mf']): with -m, model=A,B runs each",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(conf: Path, override: str, told: str) -> None:
