@@ -17,8 +17,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from gnnrec.data.splits import SPLITS
 from gnnrec.errors import ConfigError, suggest
 
+# Where keys may be added: which there are depends on a name beside them.
+OPEN = ("split.params",)
 CONF = Path(__file__).resolve().parent / "conf"
 
 
@@ -109,7 +112,14 @@ def _check_option(text: str, override: Override, groups: Mapping[str, Mapping[st
         raise ConfigError(f"'{group}' takes one option (got {value}): with -m, {group}=A,B runs each of them")
     for option in value if isinstance(value, list) else [value]:
         if str(option) not in groups[group]:
-            raise ConfigError(f"unknown option '{option}' for '{group}'{suggest(str(option), groups[group])}")
+            by_name = group == "split" and str(option) in SPLITS
+            hint = (
+                f"; split.name={option} chooses that split, +split.params.OPTION=VALUE its options"
+                if by_name
+                else ""
+            )
+            known = suggest(str(option), groups[group])
+            raise ConfigError(f"unknown option '{option}' for '{group}'{known}{hint}")
 
 
 def _check_key(key: str, tree: Any, groups: Iterable[str]) -> None:
@@ -121,9 +131,9 @@ def _check_key(key: str, tree: Any, groups: Iterable[str]) -> None:
         if part not in here:
             names = [".".join([*seen, name]) for name in (here if seen else here | known)]
             whole = ".".join([*seen, part])
-            if not names:
-                raise ConfigError(f"unknown key '{key}': '{'.'.join(seen)}' has no keys below it")
-            raise ConfigError(f"unknown key '{whole}'{suggest(whole, names)}")
+            known_below = suggest(whole, names) if names else f": '{'.'.join(seen)}' has no keys below it"
+            hint = f"; +{key}=VALUE adds one" if ".".join(seen) in OPEN else ""
+            raise ConfigError(f"unknown key '{whole if names else key}'{known_below}{hint}")
         node = node[part]
         seen.append(part)
 

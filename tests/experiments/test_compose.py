@@ -102,6 +102,25 @@ def test_a_mistake_is_one_line_that_names_it(conf: Path, override: str, told: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "split=leave_k_out",
+            "; split.name=leave_k_out chooses that split, +split.params.OPTION=VALUE its options",
+        ),
+        (
+            "split.params.ratios=[6,2,2]",
+            "'split.params' has no keys below it; +split.params.ratios=VALUE adds one",
+        ),
+    ],
+)
+def test_how_to_choose_another_split_is_told(override: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_config([override])
+    assert told in str(caught.value)
+
+
 def test_a_key_of_an_option_chosen_in_the_same_line_is_known(conf: Path) -> None:
     with pytest.raises(ConfigError, match="unknown key"):
         compose_config(["model.encoder.layers=1"], conf)
