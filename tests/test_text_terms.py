@@ -310,7 +310,7 @@ def test_a_resumed_training_ends_in_the_same_bits(planted_folder: Path, tmp_path
             fit(
                 recommender,
                 objective,
-                TrainConfig(epochs=epochs, batch_size=4, checkpoint_seconds=-1.0),
+                TrainConfig(epochs=epochs, batch_size=4, checkpoint_seconds=0.0),
                 partial(rising, values),
                 checkpoint=path,
             )
