@@ -322,11 +322,8 @@ def _scalar_hints(factory: Any) -> dict[str, Any]:
     """Return the parameters that are numbers, truth values or texts (or None), with their types."""
     try:
         hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
-    except (
-        NameError,
-        TypeError,
-    ):  # a class of others may name types that only a type checker imports, or none
-        return {}
+    except (NameError, TypeError):
+        return {}  # a class of others may name types that only a type checker imports, or none
     return {name: hint for name, hint in hints.items() if all(o in SCALARS for o in _options(hint))}
 
 

@@ -205,7 +205,7 @@ def _split(dataset: Dataset, config: SplitConfig) -> Split:
     if split.support is not None:
         raise ConfigError(
             f"the split '{split.name}' has {len(split.support)} support pairs, which no model here takes at inference: "
-            "use 'split.params.support=0' (with the same 'reserve', users and test pairs stay the same)"
+            "use '+split.params.support=0' (with the same 'reserve', users and test pairs stay the same)"
         )
     return split
 

@@ -57,7 +57,7 @@ class FinishedRun:
     def result(self) -> dict[str, Any]:
         """`result.json`."""
         path = self.path / "result.json"
-        return _with_keys(path, _read_json(path), "key", "protocol", "metrics", "groups")
+        return _with_keys(path, _read_json(path), "key", "protocol", "refit", "metrics", "groups")
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

@@ -66,7 +66,13 @@ class Runner:
                 {"users": np.arange(30), **users, **items, "item_hits@20": items["item_relevant"] // 2}
             )
             run_dir.write_result(
-                {"key": run_dir.key, "protocol": config.protocol, "metrics": metrics, "groups": GROUPS}
+                {
+                    "key": run_dir.key,
+                    "protocol": config.protocol,
+                    "refit": config.eval.refit,
+                    "metrics": metrics,
+                    "groups": GROUPS,
+                }
             )
             run_dir.finish()
         return RunResult(run_dir.key, run_dir.path, metrics)
@@ -319,7 +325,9 @@ def _external(root: Path, key: str, name: str, split: str, groups: dict = GROUPS
         run_dir.write_manifest({"fingerprints": {"data": "d", "split": split}})
         run_dir.write_per_user({"users": np.arange(30), "test/recall@20": np.linspace(0, 1, 30)})
         metrics = {"test/recall@20": 0.123456, "test/cold_only/recall@20": 0.5}
-        run_dir.write_result({"key": key, "protocol": "honest", "metrics": metrics, "groups": groups})
+        run_dir.write_result(
+            {"key": key, "protocol": "honest", "refit": False, "metrics": metrics, "groups": groups}
+        )
         run_dir.finish()
     return run_dir.path
 
