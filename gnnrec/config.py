@@ -8,7 +8,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from gnnrec.training import TrainConfig
 PROTOCOLS = ("honest", "legacy_test_selected")
 TARGET = "_target_"
 SCALARS = (int, float, bool, str, type(None))
+SEQUENCES = (tuple, list, Sequence)
+TYPE_NAMES = {Sequence: "list", tuple: "list", Callable: "{_target_: ...}"}
 
 
 @dataclass(frozen=True)
@@ -270,8 +272,8 @@ def build(spec: Any, where: str, **extra: Any) -> Any:
 
     Dictionaries with a `_target_`, also inside lists and other dictionaries, are built first. `extra` arguments are
     given where the class has them and the dictionary does not set them, to the objects inside, too. An unknown class
-    or argument is a ConfigError that names the nearest known one, and so is an argument that is no number, truth
-    value or text where the class asks for one.
+    or argument is a ConfigError that names the nearest known one, and so is an argument of another type than the
+    class asks for, as far as these are numbers, truth values, texts, functions or lists of them.
     """
     if not isinstance(spec, Mapping) or TARGET not in spec:
         raise ConfigError(f"'{where}' must be a mapping with the key '{TARGET}' (got {spec!r})")
@@ -281,7 +283,7 @@ def build(spec: Any, where: str, **extra: Any) -> Any:
     for name in arguments:
         if name not in known:
             raise ConfigError(f"unknown key '{where}.{name}'{suggest(name, known)}")
-    hints = _scalar_hints(factory)
+    hints = _plain_hints(factory)
     arguments |= {k: _convert(hints[k], v, f"{where}.{k}") for k, v in arguments.items() if k in hints}
     arguments |= {k: v for k, v in extra.items() if k in known and k not in arguments}
     missing = [n for n, p in known.items() if p.default is p.empty and p.kind == p.POSITIONAL_OR_KEYWORD]
@@ -314,17 +316,23 @@ def takes_whole_number(values: Mapping[str, Any], key: str) -> bool:
         inner = hints.get(part)
         hints = typing.get_type_hints(inner) if is_dataclass(inner) else {}
         if isinstance(node, Mapping) and TARGET in node:
-            hints = _scalar_hints(_locate(str(node[TARGET]), ".".join(path)))
+            hints = _plain_hints(_locate(str(node[TARGET]), ".".join(path)))
     return {int} == {*_options(hints.get(name))} - {type(None)}
 
 
-def _scalar_hints(factory: Any) -> dict[str, Any]:
-    """Return the parameters that are numbers, truth values or texts (or None), with their types."""
+def _plain_hints(factory: Any) -> dict[str, Any]:
+    """Return the parameters that `_convert` can check, with their types."""
     try:
         hints = typing.get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
     except (NameError, TypeError):
         return {}  # a class of others may name types that only a type checker imports, or none
-    return {name: hint for name, hint in hints.items() if all(o in SCALARS for o in _options(hint))}
+    return {name: hint for name, hint in hints.items() if _is_plain(hint)}
+
+
+def _is_plain(hint: Any) -> bool:
+    """Return whether a type is a number, a truth value, text, a list, a function or None, or one of these."""
+    kinds = (*SEQUENCES, Callable)
+    return all(option in SCALARS or typing.get_origin(option) in kinds for option in _options(hint))
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
@@ -367,9 +375,10 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return None
     for option in options:
         origin = typing.get_origin(option) or option
-        if origin is tuple and isinstance(value, list | tuple):
+        if origin in SEQUENCES and isinstance(value, list | tuple):
             inner = typing.get_args(option)[0]
-            return tuple(part if inner is Any else _convert(inner, part, f"{path}[]") for part in value)
+            parts = [_convert(inner, part, f"{path}[]") if _is_plain(inner) else part for part in value]
+            return tuple(parts) if origin is tuple else parts
         if origin is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         if origin is dict and isinstance(value, Mapping):
@@ -379,11 +388,13 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             return _plain(value)
         if (
             isinstance(origin, type)
+            and origin not in SEQUENCES
             and isinstance(value, origin)
             and (origin is bool or not isinstance(value, bool))
         ):
             return value
-    expected = " or ".join(getattr(o, "__name__", str(o)) for o in options if o is not type(None))
+    kinds = [typing.get_origin(option) or option for option in options if option is not type(None)]
+    expected = " or ".join(TYPE_NAMES.get(kind, kind.__name__) for kind in kinds)
     raise ConfigError(f"'{path}' must be of type {expected} (got {value!r})")
 
 

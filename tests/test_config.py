@@ -117,7 +117,22 @@ def test_a_round_trip_gives_an_equal_configuration(model: dict[str, Any]) -> Non
         ("model.encoder.layers", 3, "unknown key 'model.encoder.layers', did you mean 'num_layers'?"),
         ("model.encoder.num_layers", -1, "'num_layers' must be in"),
         ("model.encoder.num_layers", 1.5, r"'model.encoder.num_layers' must be of type int \(got 1.5\)"),
-        ("model.encoder.layer_weights", 1.5, "'model.encoder' cannot be built from"),
+        (
+            "model.encoder.layer_weights",
+            1.5,
+            r"'model.encoder.layer_weights' must be of type list \(got 1.5\)",
+        ),
+        (
+            "model.encoder.layer_weights",
+            [0, 1, "a"],
+            r"'model.encoder.layer_weights\[\]' must be of type float",
+        ),
+        (
+            "model.objective.ssl.term.first",
+            "EdgeDropout",
+            r"'model.objective.ssl.term.first' must be of type list",
+        ),
+        ("model.objective.ssl.term.first", [3], r"first\[\]' must be of type {_target_: ...} \(got 3\)"),
         (
             "model.objective.ssl.term.max_nodes",
             1.5,
