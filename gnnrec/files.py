@@ -8,10 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 from safetensors import SafetensorError
 
 from gnnrec.errors import GnnrecError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: two processes on one file are then not told apart
+    fcntl = None
 
 
 @contextmanager
@@ -53,6 +59,24 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def lock_file(file: IO[Any], path: Path) -> bool:
+    """Lock the open file until it is closed; return False if another process holds it or has taken it away.
+
+    A file that its last owner has just removed or renamed is no longer at `path` and would hold nobody off.
+    """
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def sha256_file(path: str | Path) -> str:

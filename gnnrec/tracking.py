@@ -23,12 +23,7 @@ import yaml
 from safetensors.torch import save_file
 
 from gnnrec.errors import ConfigError, GnnrecError, check_choice
-from gnnrec.files import whole_file, write_text
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: two processes on one run are then not told apart
-    fcntl = None
+from gnnrec.files import lock_file, whole_file, write_text
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +105,7 @@ class RunDir:
         with _told(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = path.open("a+", encoding="utf-8")
-        # a lock file that its last owner has just removed holds nobody off: it counts as taken too
-        if not _lock(lock) or not _same_file(lock, path):
+        if not lock_file(lock, path):
             lock.seek(0)
             process = lock.read().strip() or "unknown"
             lock.close()
@@ -210,25 +204,6 @@ def _told(path: Path) -> Any:
     except OSError as error:
         reason = error.strerror or error
         raise GnnrecError(f"cannot write '{path}': {reason}; tracking.root=FOLDER sets another") from error
-
-
-def _lock(file: IO[str]) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
-
-
-def _same_file(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except OSError:
-        return False
 
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> str:

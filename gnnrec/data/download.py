@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.client
 import logging
+import os
 import shutil
 import stat
 import tarfile
@@ -22,6 +23,7 @@ from typing import IO
 from tqdm import tqdm
 
 from gnnrec.errors import DataError
+from gnnrec.files import lock_file
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,8 @@ def download(
     Bytes go to `path`.part first. A connection that breaks is resumed where it ended, if the server can, and
     so is a .part left by an earlier try, if there is a checksum: else nothing would tell that it is of an
     older release. After `retries` breaks in a row without a new byte it is a DataError, and the .part stays.
-    `checksum` is "sha256:HEX" or "md5:HEX"; a file that does not match is removed, a DataError.
+    `checksum` is "sha256:HEX" or "md5:HEX"; a file that does not match is removed, a DataError. So is a .part
+    that another process is writing.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
@@ -45,23 +48,27 @@ def download(
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if checksum is None:
-            part.unlink(missing_ok=True)
-        _fetch(url, part, retries, pause)
+        with part.open("ab") as held:
+            if not lock_file(held, part):
+                raise DataError(f"another process is fetching '{path}': wait for it to end, then run again")
+            if checksum is None:
+                held.truncate(0)
+            try:
+                _fetch(url, part, retries, pause)
+                check_sum(part, checksum)
+            except (DataError, OSError) as error:
+                if isinstance(error, DataError) or not part.stat().st_size:
+                    part.unlink()
+                raise
+            part.replace(path)
     except urllib.error.HTTPError as error:
         raise DataError(
             f"'{url}' cannot be fetched: {error.code} {error.reason}; use --from with your own copy"
         ) from error
     except OSError as error:
         reason = getattr(error, "reason", None) or error
-        kept = "run again" if checksum is None else f"what came is kept in '{part}', run again"
+        kept = f"what came is kept in '{part}', run again" if checksum and part.is_file() else "run again"
         raise DataError(f"'{url}' cannot be fetched: {reason}; {kept}") from error
-    try:
-        check_sum(part, checksum)
-    except DataError:
-        part.unlink()
-        raise
-    part.replace(path)
     return path
 
 
@@ -76,7 +83,7 @@ def _fetch(url: str, part: Path, retries: int, pause: float) -> None:
                 raise
             total = int((error.headers.get("Content-Range") or f"*/{before}").rpartition("/")[2])
             if total != before:
-                part.unlink()  # the .part is longer than the file: it is of another one
+                os.truncate(part, 0)  # it is longer than the file: it is of another one
                 continue
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             failures = 0 if part.is_file() and part.stat().st_size > before else failures + 1

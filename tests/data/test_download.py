@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import sys
 import tarfile
 import threading
 import zipfile
@@ -16,6 +17,7 @@ import pytest
 
 from gnnrec.data.download import check_sum, download, fetch_checksum, unpack
 from gnnrec.errors import DataError
+from gnnrec.files import lock_file
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -122,11 +124,25 @@ def test_a_server_without_ranges_starts_again(server: Server, tmp_path: Path) ->
 
 def test_a_server_that_always_cuts_is_given_up(server: Server, tmp_path: Path) -> None:
     server.cut = 0
+    (tmp_path / "file.bin.part").write_bytes(CONTENT[:1000])
     with pytest.raises(DataError, match=r"cannot be fetched: .*is kept in '.*file\.bin\.part', run again"):
         download(address(server), tmp_path / "file.bin", sha(), retries=2, pause=0)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin.part"]
     with pytest.raises(DataError, match=r"0 of 1048576 bytes came; run again"):
         download(address(server), tmp_path / "file.bin", retries=2, pause=0)
-    assert not (tmp_path / "file.bin").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+def test_two_processes_do_not_write_one_part(server: Server, tmp_path: Path) -> None:
+    part = tmp_path / "file.bin.part"
+    part.write_bytes(CONTENT[:1000])
+    with part.open("ab") as held:
+        assert lock_file(held, part)
+        with pytest.raises(DataError, match=r"another process is fetching '.*file\.bin': wait for it to end"):
+            download(address(server), tmp_path / "file.bin", sha())
+    assert server.asked == []
+    assert download(address(server), tmp_path / "file.bin", sha()).read_bytes() == CONTENT
 
 
 def test_wrong_checksums_and_addresses_are_told(server: Server, tmp_path: Path) -> None:
@@ -135,6 +151,7 @@ def test_wrong_checksums_and_addresses_are_told(server: Server, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match="404 Not Found; use --from"):
         download(address(server, "missing"), tmp_path / "file.bin")
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match="cannot be fetched"):
         download("http://127.0.0.1:9/none", tmp_path / "file.bin", retries=0, pause=0)
     (tmp_path / "file.bin").write_bytes(b"stale")
