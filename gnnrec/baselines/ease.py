@@ -83,7 +83,9 @@ class _UserSide:
         by_item = sp.csr_matrix(history.T)
         self.users = torch.from_numpy(by_item.indices.astype(np.int64))
         self.offset = torch.from_numpy(by_item.indptr.astype(np.int64))
-        self.kernel = invert_in_place(gram(history, l2, "EASE"))
+        num_users, num_items = size_of(history)
+        # `_product` copies its rows of K and of K X once, and the block of K X before it is still there.
+        self.kernel = invert_in_place(gram(history, l2, "EASE", 2 * num_users + 3 * num_items))
         self.diagonal = torch.from_numpy(self._diagonal(l2)).float()
 
     def _diagonal(self, l2: float) -> np.ndarray:
@@ -109,10 +111,14 @@ class _UserSide:
         return result
 
 
-def gram(rows: sp.csr_matrix, l2: float, who: str) -> Tensor:
-    """Return rows @ rows^T + l2 I as a dense float32 matrix, filled block by block."""
+def gram(rows: sp.csr_matrix, l2: float, who: str, later: int = 0) -> Tensor:
+    """Return rows @ rows^T + l2 I as a dense float32 matrix, filled block by block.
+
+    later: how many numbers each row of a block needs later on, for the check that there is memory.
+    """
     size = size_of(rows)[0]
-    require_memory(4.0 * size * (size + 3 * BLOCK), f"{who} on a [{size}, {size}] matrix", INSTEAD)
+    panels = BLOCK * max(3 * size, later)
+    require_memory(4.0 * (size * size + panels), f"{who} on a [{size}, {size}] matrix", INSTEAD)
     matrix = torch.empty(size, size)
     transposed = sp.csr_matrix(rows.T)
     for start in range(0, size, BLOCK):

@@ -181,7 +181,8 @@ def _losses(
         masked = load_model(find_model(config.synonym_model), head="AutoModelForMaskedLM")
         masked = masked.eval().to(config.device)
         readings.append(replace_by_synonyms(masked, encoder.tokenizer, tokens, config.synonyms, config.seed))
-    return text_losses(encode, readings, frozenset(encoder.tokenizer.all_special_ids), config)
+    special = frozenset(encoder.tokenizer.all_special_ids)
+    return text_losses(encode, readings, special, encoder.prompt_length, config)
 
 
 def _write_folder(

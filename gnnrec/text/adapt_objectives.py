@@ -58,18 +58,20 @@ def pair_losses(
 
 
 def text_losses(
-    encode: Encode, readings: Sequence[Tokens], special: frozenset[int], config: AdaptConfig
+    encode: Encode, readings: Sequence[Tokens], special: frozenset[int], prompt: int, config: AdaptConfig
 ) -> tuple[DrawLoss, DrawLoss]:
     """Return the loss between two augmented readings of each text of a batch, and that of held-out texts.
 
     readings: one or more token lists per text; the first is the text, the others have synonyms in it.
+    prompt: the number of tokens before each text, which stay as they are.
     """
     usable = np.flatnonzero([len(ids) > 0 for ids in readings[0]])
 
     def view(rows: np.ndarray, generator: np.random.Generator) -> Tensor:
         batch = [readings[int(generator.integers(len(readings)))][int(row)] for row in rows]
         shares = (config.deletion, config.crop, config.shuffle)
-        return encode([augment_tokens(ids, special, generator, *shares) for ids in batch])
+        texts = [augment_tokens(ids[prompt:], special, generator, *shares) for ids in batch]
+        return encode([[*readings[0][int(row)][:prompt], *text] for row, text in zip(rows, texts)])
 
     def loss(rows: np.ndarray, generator: np.random.Generator) -> Tensor:
         return two_view_loss(view(rows, generator), view(rows, generator), config.temperature)

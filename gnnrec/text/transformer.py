@@ -39,7 +39,7 @@ class TransformerEncoder:
         self.pad = self.tokenizer.pad_token_id or 0
         self.max_length = min(config.max_length, position_limit(self.tokenizer, self.model))
         self.eos = self._eos() if settings.pooling == "eos" else None
-        self.unpooled = 0 if settings.pool_prompt else self._prompt_length()
+        self.prompt_length = self._prompt_length()
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -87,9 +87,9 @@ class TransformerEncoder:
 
     def pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Pool the states of padded tokens as the settings say, the prompt left out where they do: [b, d]."""
-        if self.unpooled:
+        if self.prompt_length and not self.settings.pool_prompt:
             kept = mask.clone()
-            kept[:, : self.unpooled] = 0
+            kept[:, : self.prompt_length] = 0
             # A prompt that fills the whole text is pooled after all, for there is nothing else.
             mask = torch.where(kept.any(dim=1, keepdim=True), kept, mask)
         return pool(states, mask, self.settings.pooling)

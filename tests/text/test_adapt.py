@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gnnrec.text import TextConfig, adapt_loop, encode_texts
 from gnnrec.text import adapt as adapt_module
 from gnnrec.text.adapt import adapt_model
 from gnnrec.text.adapt_config import AdaptConfig, learning_rate
+from gnnrec.text.adapt_objectives import text_losses
 
 SPLIT = "5" * 64
 # Two kinds of items; users take items of one kind. The letters of the kinds have nothing to do with each other.
@@ -191,6 +193,22 @@ def test_unseen_items_take_no_part(tiny_models: dict[str, Path], tmp_path: Path)
     assert card_of(first)["fingerprint"] == card_of(second)["fingerprint"]
     for name, value in weights_of(first).items():
         assert torch.equal(value, weights_of(second)[name])
+
+
+def test_a_prompt_is_not_augmented():
+    seen: list[list[int]] = []
+
+    def encode(batch: Sequence[list[int]]) -> torch.Tensor:
+        seen.extend(batch)
+        return torch.eye(len(batch))
+
+    config = quick(Path("unused"), objective="texts", deletion=0.5, crop=0.5, shuffle=0.5)
+    prompt, texts = [1, 7, 8], [[*range(10 + row, 20 + row), 2] for row in range(20)]
+    readings = [[[*prompt, *text] for text in texts], [[1, 9, 9, *text] for text in texts]]
+    draw, _ = text_losses(encode, readings, frozenset({1, 2}), len(prompt), config)
+    draw(np.random.default_rng(0))
+    assert all(ids[:3] == prompt and ids[-1] == 2 for ids in seen)
+    assert [*map(len, seen)] != [14] * len(seen)
 
 
 def test_synonyms_come_from_a_masked_language_model(tiny_models: dict[str, Path], tmp_path: Path):
