@@ -28,7 +28,7 @@ import pandas as pd
 from benchmarks.machine import describe_machine, save_rows
 from experiments.cli import run_main
 from experiments.compose import compose_config
-from gnnrec.config import RunConfig, build
+from gnnrec.config import RunConfig
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.groups import item_groups, user_groups
 from gnnrec.data.splits import Split, make_split
@@ -37,6 +37,7 @@ from gnnrec.evaluation.task import Task, validation_task
 from gnnrec.make import make_objective, make_recommender
 from gnnrec.model import Recommender
 from gnnrec.training import TrainConfig, fit
+from gnnrec.typed import build
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = (

@@ -36,7 +36,6 @@ import yaml
 from benchmarks import training_peers as peers
 from benchmarks.machine import copy_bandwidth, describe_machine, now, save_rows
 from gnnrec.allocator import keep_freed_memory
-from gnnrec.config import build
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
@@ -48,6 +47,7 @@ from gnnrec.objectives import Objective, Weighted
 from gnnrec.training import TrainConfig, fit
 from gnnrec.training.fit import make_optimizer, train_step
 from gnnrec.training.sampler import NegativeSampler, PairSampler
+from gnnrec.typed import build
 
 ROOT = Path(__file__).resolve().parents[1]
 DIM, LAYERS, BATCH = peers.DIM, peers.LAYERS, peers.BATCH

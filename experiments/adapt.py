@@ -15,7 +15,7 @@ import yaml
 
 from experiments.cli import parse_arguments, run_main
 from experiments.compose import compose_config
-from gnnrec.config import RunConfig, build
+from gnnrec.config import RunConfig
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.splits import make_split
 from gnnrec.errors import ConfigError
@@ -24,6 +24,7 @@ from gnnrec.text.adapt_config import AdaptConfig
 from gnnrec.text.config import TextConfig
 from gnnrec.text.models import CARD, read_json
 from gnnrec.text.nodes import node_texts
+from gnnrec.typed import build
 
 PREFIX = "adapt."
 HELP = f"""\

@@ -17,11 +17,12 @@ from hydra.core.override_parser.types import IntervalSweep, Override, Sweep
 
 from experiments.compose import compose_config, parse, sweep_values
 from gnnrec.baselines.fusion import kept_fits
-from gnnrec.config import RunConfig, takes_whole_number
+from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
 from gnnrec.files import write_text
 from gnnrec.run import open_run, validate
 from gnnrec.tracking import plain
+from gnnrec.typed import takes_whole_number
 
 MOST_DRAWS = 100  # for each setting asked for
 
@@ -168,7 +169,7 @@ def _whole_where_needed(sweeps: Sequence[tuple[str, Values]]) -> list[tuple[str,
     found: list[tuple[str, Values]] = []
     for text, values in sweeps:
         if isinstance(values, Interval):
-            whole = values.whole or takes_whole_number(config, text.split("=", 1)[0].lstrip("+"))
+            whole = values.whole or takes_whole_number(RunConfig, config, text.split("=", 1)[0].lstrip("+"))
             values = replace(values, whole=whole)
             if whole and math.ceil(values.low) > math.floor(values.high):
                 raise ConfigError(f"'{text}' has no whole number in it, and the key must be one")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from gnnrec.config import RunConfig, build, chain
+from gnnrec.config import RunConfig, chain
 from gnnrec.data.interactions import Interactions
 from gnnrec.features import TextNeighbours, Vectors, as_array, make_features
 from gnnrec.graph import BipartiteGraph
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Weighted
 from gnnrec.training.sampler import derive_seed
+from gnnrec.typed import build
 
 
 def make_recommender(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gnnrec.baselines.fusion import Fusion
-from gnnrec.config import RunConfig, SplitConfig, build
+from gnnrec.config import RunConfig, SplitConfig
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.groups import Groups, after_refit, item_groups, user_groups
 from gnnrec.data.interactions import Interactions
@@ -35,6 +35,7 @@ from gnnrec.text.nodes import node_fingerprint, node_vectors
 from gnnrec.tracking import RunDir, Tracker
 from gnnrec.training import History, fit
 from gnnrec.training.checkpoint import read_position
+from gnnrec.typed import build
 
 logger = logging.getLogger(__name__)
 ITEM_CUTOFF = 20

@@ -10,11 +10,8 @@ from typing import Any
 
 import pytest
 
-from gnnrec.config import RunConfig, build
-from gnnrec.encoders import LightGCN
+from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError
-from gnnrec.objectives import Contrast
-from gnnrec.views import EdgeDropout, FeatureMasking
 
 LIGHTGCN: dict[str, Any] = {
     "name": "lightgcn",
@@ -301,71 +298,6 @@ def test_the_key_does_not_depend_on_the_order_of_keys() -> None:
 def test_which_texts_are_needed(model: dict, mode: str, users: str, needs: tuple[bool, bool]) -> None:
     config = RunConfig.from_dict({"model": model, "init": {"mode": mode, "users": users}})
     assert config.needs_text() == needs
-
-
-def test_build_makes_nested_objects_and_fills_in_what_is_given() -> None:
-    encoder = build(LIGHTGCN["encoder"], "model.encoder", dim=8, width=3)
-    assert isinstance(encoder, LightGCN)
-    assert (encoder.out_dim, encoder.num_layers) == (8, 2)
-    own = build({**LIGHTGCN["encoder"], "dim": 4}, "model.encoder", dim=8)
-    assert own.out_dim == 4
-    term = build(LIGHTGCN["objective"]["ssl"]["term"], "term")
-    assert isinstance(term, Contrast)
-    assert list(term.first) == [EdgeDropout(0.2), FeatureMasking()]
-
-
-def returns(value: int, *, other: int = 2) -> int:
-    return value + other
-
-
-def unhinted(value: OnlyOfATypeChecker) -> Any:  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
-    return value
-
-
-def fails() -> None:
-    raise AttributeError("no such thing")
-
-
-@pytest.mark.parametrize(
-    ("spec", "told"),
-    [
-        ({}, "'here' must be a mapping with the key '_target_'"),
-        ([], "'here' must be a mapping"),
-        (
-            {"_target_": "gnnrec.encoders.LightGCN"},
-            "'here' lacks the key 'dim' of 'gnnrec.encoders.LightGCN'",
-        ),
-        ({"_target_": "gnnrec.views.EdgeDropout", "p": 2}, "'p' must be in"),
-        ({"_target_": "gnnrec.views.EdgeDropout", "q": 1}, r"unknown key 'here.q'.*known: p"),
-        (
-            {
-                "_target_": "gnnrec.objectives.Contrast",
-                "first": [{"_target_": "gnnrec.views.EdgeDropout", "q": 1}],
-            },
-            r"unknown key 'here.first\[0\].q'",
-        ),
-        ({"_target_": "gnnrec.views.nothing"}, "no 'nothing' in 'gnnrec.views'"),
-        ({"_target_": "gnnrec.views.__doc__"}, "no '__doc__'"),
-        ({"_target_": ""}, "whose module cannot be imported"),
-        ({"_target_": "gnnrec..views"}, "whose module cannot be imported"),
-    ],
-)
-def test_what_cannot_be_built_is_told(spec: Any, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
-        build(spec, "here")
-
-
-def test_any_callable_on_the_path_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    import gnnrec.views as views
-
-    monkeypatch.setattr(views, "returns", returns, raising=False)
-    monkeypatch.setattr(views, "fails", fails, raising=False)
-    monkeypatch.setattr(views, "unhinted", unhinted, raising=False)
-    assert build({"_target_": "gnnrec.views.returns", "value": 1}, "here") == 3
-    assert build({"_target_": "gnnrec.views.unhinted", "value": 1.5}, "here") == 1.5
-    assert build({"_target_": "gnnrec.views.returns", "value": 1}, "here", other=5, unknown=1) == 6
-    with pytest.raises(ConfigError, match=r"'here' cannot be built from .*: no such thing"):
-        build({"_target_": "gnnrec.views.fails"}, "here")
 
 
 def test_mistakes_are_found_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
