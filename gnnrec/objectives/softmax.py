@@ -167,8 +167,8 @@ class PopDCL:
         share, odds = counts[step.positive] / touched, rate / (1 - rate)
         user, item = F.normalize(step.user_emb, dim=-1), F.normalize(step.positive_emb, dim=-1)
         scores, size = user @ item.T, len(user)
-        others = ~torch.eye(size, dtype=torch.bool, device=scores.device)
-        negative = scores[others].view(size, size - 1)
+        # Once the first entry is gone, the diagonal ends each row of size + 1.
+        negative = scores.flatten()[1:].view(size - 1, size + 1)[:, :-1].reshape(size, size - 1)
         return losses.pop_dcl(
             scores.diagonal(), negative, share.float(), odds.float(), self.temperature, step.weight
         )
