@@ -28,7 +28,7 @@ from gnnrec.evaluation.result import Evaluation, describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task
 from gnnrec.files import sha256_file
 from gnnrec.manifest import environment
-from gnnrec.run import final_task, protocol_split
+from gnnrec.protocol import PROTOCOLS, final_task, protocol_split
 from gnnrec.tracking import RunDir
 
 SHOWN = ("recall", "ndcg")
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tail", type=float, metavar="X", help="of the rule (default: its own)")
     parser.add_argument("--num-user-groups", type=int, default=4, metavar="N")
     parser.add_argument("--eval-seed", type=int, default=0, metavar="N", help="of the order of equal scores")
-    parser.add_argument("--protocol", choices=("honest", "legacy_test_selected"), default="honest")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="honest")
     parser.add_argument("--refit", action="store_true", help="the model was trained on validation, too")
     parser.add_argument("--threshold", type=float, default=0.5, help="of a predicted click (default .5)")
     parser.add_argument("--root", default="runs", help="folder of run directories (default runs)")

@@ -14,14 +14,13 @@ from gnnrec.errors import ConfigError, DataError, check_choice, check_range
 from gnnrec.evaluation.metrics import ALL_METRICS, METRICS
 from gnnrec.features import InitConfig
 from gnnrec.objectives import check_encoder
+from gnnrec.protocol import PROTOCOLS
 from gnnrec.text import TextConfig
 from gnnrec.text.encoder import model_identity
 from gnnrec.text.vectors import vectors_sha256
 from gnnrec.tracking import TrackingConfig
 from gnnrec.training import TrainConfig
 from gnnrec.typed import TARGET, as_mappings, build, read
-
-PROTOCOLS = ("honest", "legacy_test_selected")
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,19 @@ import torch
 from gnnrec.baselines.fusion import Fusion
 from gnnrec.config import RunConfig, SplitConfig
 from gnnrec.data.dataset import Dataset, load_dataset
-from gnnrec.data.groups import Groups, after_refit, item_groups, user_groups
+from gnnrec.data.groups import item_groups, user_groups
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits import Split, make_split
 from gnnrec.errors import ConfigError
 from gnnrec.evaluation.evaluate import Evaluation, evaluate
 from gnnrec.evaluation.result import describe_groups, figure_arrays
-from gnnrec.evaluation.task import Task, test_task, validation_task
+from gnnrec.evaluation.task import Task, validation_task
 from gnnrec.features import Vectors
 from gnnrec.make import make_objective, make_recommender
 from gnnrec.manifest import Phases, environment, git_state
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective
+from gnnrec.protocol import final_task, known_pairs, protocol_split
 from gnnrec.report.figures import draw_evaluation
 from gnnrec.report.frame import FinishedRun, parse_metric
 from gnnrec.report.groups import metrics_by_group
@@ -54,10 +55,11 @@ class RunResult:
 
 @dataclass(frozen=True)
 class _Data:
-    """Data, split and tasks of a run; `fit_split` is what training may see as train and validation."""
+    """Data, split and tasks of a run; `known` is what the final model is trained on."""
 
     dataset: Dataset
     split: Split
+    known: Interactions
     validation: Task
     test: Task
 
@@ -134,7 +136,7 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
             "fingerprints": {
                 "data": data.dataset.fingerprint(),
                 "split": data.split.fingerprint,
-                "train": _known(config, data).fingerprint(),
+                "train": data.known.fingerprint(),
                 "text": text_fingerprint,
             },
             "seeds": {"run": config.seed, "split": config.split.seed, "evaluation": config.eval.seed},
@@ -190,15 +192,7 @@ def _load(config: RunConfig) -> _Data:
     users = user_groups(split.train, config.eval.num_user_groups)
     test = final_task(split, items, users, config.eval.refit)
     selection = validation_task(split, items, users) if config.protocol == "honest" else test
-    return _Data(dataset, split, selection, test)
-
-
-def final_task(split: Split, items: Groups, users: Groups, refit: bool) -> Task:
-    """Return the test task; after a refit nothing is cold that validation has."""
-    if refit:
-        known = merge(split.train, split.validation)
-        items, users = after_refit(items, known.item_counts()), after_refit(users, known.user_counts())
-    return test_task(split, items, users)
+    return _Data(dataset, split, known_pairs(split, config.eval.refit), selection, test)
 
 
 def _split(dataset: Dataset, config: SplitConfig) -> Split:
@@ -209,24 +203,6 @@ def _split(dataset: Dataset, config: SplitConfig) -> Split:
             "use '+split.params.support=0' (with the same 'reserve', users and test pairs stay the same)"
         )
     return split
-
-
-def protocol_split(split: Split, protocol: str) -> Split:
-    """Return the split as a protocol sees it: what selects on test trains on validation, too."""
-    if protocol == "honest":
-        return split
-    nothing = split.validation.select(slice(0, 0))
-    return replace(split, train=merge(split.train, split.validation), validation=nothing)
-
-
-def merge(first: Interactions, second: Interactions) -> Interactions:
-    """Return the pairs of two disjoint parts of one split, without ratings and times."""
-    return Interactions(
-        user=np.concatenate([first.user, second.user]),
-        item=np.concatenate([first.item, second.item]),
-        num_users=first.num_users,
-        num_items=first.num_items,
-    ).canonical()
 
 
 def _vectors(config: RunConfig, data: _Data) -> tuple[Vectors | None, Vectors | None, str | None]:
@@ -259,9 +235,10 @@ def _make_scorer(
     run_dir: RunDir | None = None,
     tracker: Tracker | None = None,
 ) -> tuple[Any, History | None]:
-    known = _known(config, data)
     if config.model.baseline is not None:
-        return build(config.model.baseline, "model.baseline").fit(known, item_vectors, user_vectors), None
+        return build(config.model.baseline, "model.baseline").fit(
+            data.known, item_vectors, user_vectors
+        ), None
 
     checkpoint = run_dir.path / CHECKPOINT if run_dir else None
     if run_dir and checkpoint and checkpoint.exists():
@@ -275,7 +252,7 @@ def _make_scorer(
     recommender, history = _train(config, data, item_vectors, user_vectors, checkpoint, report)
     scorer = config.model.fused(recommender)
     if scorer is not recommender:
-        scorer.fit(known, item_vectors, user_vectors)
+        scorer.fit(data.known, item_vectors, user_vectors)
     return scorer, history
 
 
@@ -294,7 +271,7 @@ def _train(
         return recommender, make_objective(config, recommender, pairs, item_vectors, user_vectors)
 
     if not config.train.eval_every:
-        recommender, objective = make(_known(config, data))
+        recommender, objective = make(data.known)
         fit(recommender, objective, config.train, None, config.seed, checkpoint, report, code=_code())
         return recommender, None
     recommender, objective = make(data.split.train)
@@ -303,7 +280,7 @@ def _train(
         recommender, objective, config.train, validate, config.seed, checkpoint, report, code=_code()
     )
     if config.eval.refit:
-        recommender, objective = make(_known(config, data))
+        recommender, objective = make(data.known)
         again = checkpoint and checkpoint.with_name(REFIT)
         fit(
             recommender,
@@ -316,11 +293,6 @@ def _train(
             code=_code(),
         )
     return recommender, history
-
-
-def _known(config: RunConfig, data: _Data) -> Interactions:
-    """Return the pairs that the final model is trained on."""
-    return merge(data.split.train, data.split.validation) if config.eval.refit else data.split.train
 
 
 def _validator(config: RunConfig, data: _Data) -> Callable[[Recommender], dict[str, float]]:

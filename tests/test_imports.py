@@ -22,7 +22,7 @@ DIRECTION = (
     ("objectives", "model"),
     ("training", "baselines"),
     ("evaluation", "tracking", "manifest", "report"),
-    ("config",),
+    ("config", "protocol"),
     ("make",),
     ("run",),
     ("experiments",),
