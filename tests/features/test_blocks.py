@@ -324,7 +324,7 @@ def test_blocks_that_nothing_reads_are_told(folder: Path) -> None:
 
 
 def test_the_example_of_the_documentation_is_read(folder: Path) -> None:
-    text = (Path(__file__).parents[1] / "docs/text.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/text.md").read_text(encoding="utf-8")
     example = yaml.safe_load(
         textwrap.dedent(text[text.index("    init:\n") : text.index("On a command line")])
     )
