@@ -21,7 +21,7 @@ from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Step
 from gnnrec.training.checkpoint import load_checkpoint, save_checkpoint
 from gnnrec.training.memory import check_memory
-from gnnrec.training.sampler import NegativeSampler, PairSampler, derive_seed
+from gnnrec.training.sampler import SAMPLINGS, NegativeSampler, PairSampler, derive_seed
 from gnnrec.views import augment
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,9 @@ class TrainConfig:
         batch_size: train pairs a step.
         lr: learning rate of Adam.
         schedule: `constant`, or `cosine` from lr to 0 over `epochs`.
+        sampling: what an epoch deals: `pairs` every train pair once, as RecBole and SELFRec do; `users` as many draws
+            of a user and then of one of its items, as the code of LightGCN's authors does: a user of few pairs then
+            counts as much as one of many, as it does in the metrics.
         num_negatives: uniform negatives per pair, for the terms that use them.
         eval_every: epochs between two evaluations on validation; 0 for none: all `epochs` run, their number having been
             chosen before, for example on validation with another seed (with eval.refit, on train + validation at once).
@@ -51,6 +54,7 @@ class TrainConfig:
     batch_size: int = 2048
     lr: float = 1e-3
     schedule: str = "constant"
+    sampling: str = "pairs"
     num_negatives: int = 1
     eval_every: int = 1
     patience: int = 10
@@ -67,6 +71,7 @@ class TrainConfig:
         )
         check_range("lr", self.lr, "train", low=0, low_open=True)
         check_choice("schedule", self.schedule, ("constant", "cosine"), "train")
+        check_choice("sampling", self.sampling, SAMPLINGS, "train")
         check_choice("precision", self.precision, PRECISIONS, "train")
 
 
@@ -132,7 +137,10 @@ def fit(
             )
     if code is not None and code not in history.code:
         history.code.append(code)
-    negatives, pairs = NegativeSampler(model.graph), PairSampler(model.graph, config.batch_size)
+    negatives, pairs = (
+        NegativeSampler(model.graph),
+        PairSampler(model.graph, config.batch_size, config.sampling),
+    )
     saved = time.monotonic()
     bar = tqdm(
         range(last_epoch or config.epochs),

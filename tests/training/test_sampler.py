@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -104,10 +106,21 @@ def test_an_epoch_deals_every_pair_once() -> None:
     assert dealt != other
 
 
+def test_users_are_drawn_uniformly_and_then_one_of_their_items() -> None:
+    sampler = PairSampler(make_graph(PAIRS, 5, 11), batch_size=5, by="users")  # user 4 has no pair
+    assert [len(user) for user, _ in epoch(sampler)] == [5, 5, 2]
+    drawn = [pair for seed in range(400) for batch in epoch(sampler, seed) for pair in zip(*batch)]
+    counts = Counter((int(user), int(item)) for user, item in drawn)
+    assert set(counts) == set(PAIRS)
+    expected = [len(drawn) / 4 / sum(u == user for u, _ in PAIRS) for user, _ in PAIRS]
+    assert chisquare([counts[pair] for pair in PAIRS], expected).pvalue > 1e-3
+    assert all(torch.equal(a, b) for a, b in zip(epoch(sampler)[0], epoch(sampler)[0]))
+
+
 def test_processes_share_out_the_batches_of_one_order() -> None:
     graph = make_graph(PAIRS, 5, 11)
     whole = epoch(PairSampler(graph, 2))
-    shares = [epoch(PairSampler(graph, 2, rank, 3)) for rank in range(3)]
+    shares = [epoch(PairSampler(graph, 2, rank=rank, world_size=3)) for rank in range(3)]
     for number, (user, item) in enumerate(whole):
         shared_user, shared_item = shares[number % 3][number // 3]
         assert torch.equal(user, shared_user)
