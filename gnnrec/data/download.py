@@ -38,8 +38,8 @@ def download(
     Bytes go to `path`.part first. A connection that breaks is resumed where it ended, if the server can, and
     so is a .part left by an earlier try, if there is a checksum: else nothing would tell that it is of an
     older release. After `retries` breaks in a row without a new byte it is a DataError, and the .part stays.
-    `checksum` is "sha256:HEX" or "md5:HEX"; a file that does not match is removed, a DataError. So is a .part
-    that another process is writing.
+    `checksum` is "sha256:HEX" or "md5:HEX"; a file that does not match is removed, a DataError. While another
+    process is fetching the file it is a DataError, too.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
