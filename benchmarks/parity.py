@@ -7,8 +7,8 @@ on train and validation together: how near this code is to others'. honest: sett
 validation carved from train, then trained on both: how good a model is.
 
 Finished runs below tracking.root are read, not run again. With --finished only these are, and rows that have fewer
-finished seeds than results/parity.csv keep what it says. Writes results/parity.csv and .md. EASE needs 3.9 GB
-(Gowalla) and 4.4 GB (Yelp2018) of memory and some minutes on two free cores, a trained model ten minutes to an hour.
+finished seeds than results/parity.csv keep what it says. Writes results/parity.csv and .md. EASE needs 4.3 GB
+(Gowalla) and 4.7 GB (Yelp2018) of memory and some minutes on two free cores, a trained model ten minutes to an hour.
 """
 
 from __future__ import annotations
