@@ -38,7 +38,8 @@ class TrainConfig:
         schedule: `constant`, or `cosine` from lr to 0 over `epochs`.
         sampling: what an epoch deals: `pairs` every train pair once, as RecBole and SELFRec do; `users` as many draws
             of a user and then of one of its items, as the code of LightGCN's authors does: a user of few pairs then
-            counts as much as one of many, as it does in the metrics.
+            counts as much as one of many, as it does in the metrics. The logQ correction of in-batch negatives is
+            reckoned for `pairs`.
         num_negatives: uniform negatives per pair, for the terms that use them.
         eval_every: epochs between two evaluations on validation; 0 for none: all `epochs` run, their number having been
             chosen before, for example on validation with another seed (with eval.refit, on train + validation at once).
