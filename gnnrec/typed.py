@@ -82,8 +82,14 @@ def _plain_hints(factory: Any) -> dict[str, Any]:
 
 def _is_plain(hint: Any) -> bool:
     """Return whether a type is a number, a truth value, text, a list, a function or None, or one of these."""
-    kinds = (*SEQUENCES, Callable)
-    return all(option in SCALARS or typing.get_origin(option) in kinds for option in _options(hint))
+    return all(option in SCALARS or _is_list_or_function(option) for option in _options(hint))
+
+
+def _is_list_or_function(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return Ellipsis in typing.get_args(hint)  # a tuple[str, int] is no list: its entries differ in type
+    return origin in (*SEQUENCES, Callable)
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

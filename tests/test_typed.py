@@ -41,6 +41,10 @@ def unhinted(value: OnlyOfATypeChecker) -> Any:  # noqa: F821 # pyright: ignore[
     return value
 
 
+def mixed(pair: tuple[str, int]) -> Any:
+    return pair
+
+
 def fails() -> None:
     raise AttributeError("no such thing")
 
@@ -80,6 +84,8 @@ def test_any_callable_on_the_path_will_do(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(views, "returns", returns, raising=False)
     monkeypatch.setattr(views, "fails", fails, raising=False)
     monkeypatch.setattr(views, "unhinted", unhinted, raising=False)
+    monkeypatch.setattr(views, "mixed", mixed, raising=False)
+    assert build({"_target_": "gnnrec.views.mixed", "pair": ["a", 1]}, "here") == ["a", 1]
     assert build({"_target_": "gnnrec.views.returns", "value": 1}, "here") == 3
     assert build({"_target_": "gnnrec.views.unhinted", "value": 1.5}, "here") == 1.5
     assert build({"_target_": "gnnrec.views.returns", "value": 1}, "here", other=5, unknown=1) == 6

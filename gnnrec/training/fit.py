@@ -138,10 +138,8 @@ def fit(
             )
     if code is not None and code not in history.code:
         history.code.append(code)
-    negatives, pairs = (
-        NegativeSampler(model.graph),
-        PairSampler(model.graph, config.batch_size, config.sampling),
-    )
+    negatives = NegativeSampler(model.graph)
+    pairs = PairSampler(model.graph, config.batch_size, config.sampling)
     saved = time.monotonic()
     bar = tqdm(
         range(last_epoch or config.epochs),
