@@ -8,10 +8,13 @@ docs/performance.md); on CUDA it is `torch.sparse` CSR.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_BLOCK = 1 << 18  # numbers gathered at once
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,58 @@ class Bags:
         packed = torch.cat([rows.new_zeros(1, rows.shape[1]), rows])
         here = Bags(slot.index_select(0, self.index), self.offset, len(packed), self._shared_out)
         return here.sum(value, packed)
+
+    def by_sender(self) -> tuple[Bags, Tensor]:
+        """Return the same edges sorted by sender, and the place of each of them here: [num_edges]."""
+        sender, order = self.index.sort(stable=True)
+        return Bags(
+            self.receivers().index_select(0, order), offsets(sender, self.num_senders), self.num_rows
+        ), order
+
+    def receivers(self) -> Tensor:
+        """Return the receiver of each edge: [num_edges]."""
+        rows = torch.arange(self.num_rows, dtype=self.index.dtype, device=self.index.device)
+        return rows.repeat_interleave(self.offset.diff(), output_size=len(self.index))
+
+
+def weighted_sum(value: Tensor, x: Tensor, bags: Bags, by_sender: Bags, order: Tensor) -> Tensor:
+    """Return bags.sum(value, x): [num_rows, dim]; differentiable in the values and in x, without num_edges x dim.
+
+    The gradient of x is the sum over `by_sender`, whose edges are at the places `order` of those of `bags` (as
+    Bags.by_sender returns them): torch's own embedding_bag sorts the edges in every backward pass.
+    """
+    result: Tensor = _WeightedSum.apply(value, x, bags, by_sender, order)  # pyright: ignore[reportAssignmentType]
+    return result
+
+
+class _WeightedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, x: Tensor, bags: Bags, by_sender: Bags, order: Tensor) -> Tensor:
+        ctx.bags, ctx.by_sender = bags, by_sender
+        ctx.save_for_backward(value, x if ctx.needs_input_grad[0] else None, order)
+        return bags.sum(value, x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        value, x, order = ctx.saved_tensors
+        of_value = of_x = None
+        gradient = gradient.contiguous()
+        if ctx.needs_input_grad[0]:
+            of_value = _edge_products(ctx.bags, gradient, x)
+        if ctx.needs_input_grad[1]:
+            of_x = ctx.by_sender.sum(value.index_select(0, order), gradient)
+        return of_value, of_x, None, None, None
+
+
+def _edge_products(bags: Bags, at_receiver: Tensor, at_sender: Tensor) -> Tensor:
+    """Return the inner product of the two ends' rows for each edge, in blocks that stay in the cache: [num_edges]."""
+    size = max(1, _BLOCK // max(at_sender.shape[1], 1))
+    parts = [
+        at_receiver.index_select(0, receiver).mul_(at_sender.index_select(0, sender)).sum(dim=1)
+        for receiver, sender in zip(bags.receivers().split(size), bags.index.split(size))
+    ]
+    return torch.cat(parts)
 
 
 def bag_sums(index: Tensor, offset: Tensor, value: Tensor, x: Tensor) -> Tensor:

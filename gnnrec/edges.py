@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -37,6 +37,13 @@ class EdgeStructure:
     def into_items(self) -> Bags:
         """The sums over each item's users."""
         return Bags(self.user_by_item, self.item_offset, self.num_users)
+
+    @cached_property
+    def to_user_order(self) -> Tensor:
+        """The item-order place of each edge by user: [num_edges], the inverse of `to_item_order`."""
+        place = torch.empty_like(self.to_item_order)
+        place[self.to_item_order] = torch.arange(len(place), dtype=place.dtype, device=place.device)
+        return place
 
     @staticmethod
     def build(user: Tensor, item: Tensor, num_users: int, num_items: int) -> tuple[EdgeStructure, Tensor]:
@@ -76,7 +83,8 @@ class EdgeStructure:
 
     def to(self, device: torch.device | str) -> EdgeStructure:
         """Return the structure on another device."""
-        return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(device) for k, v in moved.items() if isinstance(v, Tensor)})
 
 
 @dataclass(frozen=True)

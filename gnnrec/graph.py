@@ -12,10 +12,9 @@ from functools import cached_property
 
 import networkx as nx
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from gnnrec.bags import segment_softmax, segment_sum
+from gnnrec.bags import segment_softmax, segment_sum, weighted_sum
 from gnnrec.data.interactions import Interactions
 from gnnrec.edges import NORMS, EdgeStructure, Halves, Operator
 from gnnrec.errors import ConfigError, check_choice
@@ -252,14 +251,10 @@ class BipartiteGraph:
         """
         s = self.structure
         x_user, x_item = self.split(x)
-        halves = (
-            (s.item, x_item, s.user_offset, into_user),
-            (s.user_by_item, x_user, s.item_offset, into_item),
-        )
         return torch.cat(
             [
-                F.embedding_bag(i, y, o, mode="sum", per_sample_weights=v, include_last_offset=True)
-                for i, y, o, v in halves
+                weighted_sum(into_user, x_item, s.into_users, s.into_items, s.to_item_order),
+                weighted_sum(into_item, x_user, s.into_items, s.into_users, s.to_user_order),
             ]
         )
 

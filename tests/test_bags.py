@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnrec.bags import Bags, balance, segment_sum
+from gnnrec import bags as bags_module
+from gnnrec.bags import Bags, balance, segment_sum, weighted_sum
 
 
 def make_bags(lengths: list[int], num_senders: int = 50, seed: int = 0) -> Bags:
@@ -92,3 +93,37 @@ def test_segment_sums_are_exact_for_masks_and_zero_where_all_is_zero() -> None:
     weight = torch.rand(int(offset[-1]), generator=generator)
     weight[row % 3 == 0] = 0
     assert not segment_sum(weight, offset)[::3].any()
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_sorting_by_sender_moves_edges_and_loses_none(lengths: list[int], seed: int) -> None:
+    bags = make_bags(lengths, num_senders=9, seed=seed)
+    back, order = bags.by_sender()
+    assert torch.equal(back.receivers(), bags.index[order])
+    assert torch.equal(back.index, bags.receivers()[order])
+    assert (back.num_rows, back.num_senders) == (9, len(lengths))
+    assert torch.equal(order.sort().values, torch.arange(len(bags.index)))
+
+
+@pytest.mark.parametrize("learned", ["values", "x", "both"])
+def test_gradients_of_a_weighted_sum_are_those_of_differences(
+    learned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bags_module, "_BLOCK", 8)  # several blocks of edges
+    bags = make_bags([3, 0, 5, 1, 0, 4], num_senders=7)
+    generator = torch.Generator().manual_seed(1)
+    value = torch.rand(13, dtype=torch.float64, generator=generator, requires_grad=learned != "x")
+    x = torch.randn(7, 3, dtype=torch.float64, generator=generator, requires_grad=learned != "values")
+    assert torch.autograd.gradcheck(lambda v, y: weighted_sum(v, y, bags, *bags.by_sender()), (value, x))
+    torch.testing.assert_close(weighted_sum(value, x, bags, *bags.by_sender()), loop(bags, value, x))
+
+
+def test_a_weighted_sum_without_edges_has_zero_gradients() -> None:
+    bags = make_bags([0, 0], num_senders=3)
+    value, x = torch.zeros(0, requires_grad=True), torch.ones(3, 2, requires_grad=True)
+    weighted_sum(value, x, bags, *bags.by_sender()).sum().backward()
+    assert value.grad is not None
+    assert value.grad.shape == (0,)
+    assert x.grad is not None
+    assert not x.grad.any()

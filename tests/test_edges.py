@@ -32,6 +32,9 @@ def test_both_orders_hold_the_same_edges(keys: list[int]) -> None:
     assert (structure.user * NUM_ITEMS + structure.item).tolist() == sorted(keys)
     assert torch.equal(structure.user[structure.to_item_order], structure.user_by_item)
     assert torch.equal(structure.item[structure.to_item_order], structure.item_by_item)
+    assert torch.equal(structure.item_by_item[structure.to_user_order], structure.item)
+    assert torch.equal(structure.user_by_item[structure.to_user_order], structure.user)
+    assert torch.equal(structure.to("cpu").user, structure.user)  # what was worked out already is left behind
     by_item = sorted(keys, key=lambda key: (key % NUM_ITEMS, key))
     assert (structure.user_by_item * NUM_ITEMS + structure.item_by_item).tolist() == by_item
     for index, offset in (

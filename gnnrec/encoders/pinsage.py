@@ -82,9 +82,7 @@ class PinSage(nn.Module):
         ):
             inputs = F.dropout(state, self.dropout, self.training)
             message, weight = F.relu(neighbours(inputs)), found.in_view(view.graph_at(layer))
-            pooled = F.embedding_bag(
-                found.node, message, mode="sum", per_sample_weights=weight.to(message.dtype)
-            )
+            pooled = found.pool(weight, message)
             pooled = torch.where(weight.any(dim=1, keepdim=True), pooled, message)
             state = F.normalize(F.relu(combine(torch.cat([inputs, pooled], dim=1))), dim=-1)
             if view.perturb is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnrec.bags import Bags, weighted_sum
 from gnnrec.edges import EdgeStructure
 from gnnrec.encoders.lightgcn import LightGCN
 from gnnrec.encoders.states import States
@@ -59,18 +59,23 @@ class TextGraph(nn.Module):
         """Encode a view; the layers of `keep_layers` are those of the inner encoder."""
         states = self.encoder(view, keep_layers=keep_layers)
         graph = view.graph
-        near, share = _neighbours(view.train or graph.structure, item_text(view, "TextGraph"), self.k)
+        share, near = _neighbours(view.train or graph.structure, item_text(view, "TextGraph"), self.k)
         _, item = graph.split(view.x)
         for _ in range(self.depth):
-            item = F.embedding_bag(near, item, mode="sum", per_sample_weights=share)
+            item = weighted_sum(share, item, *near)
         user_final, item_final = graph.split(states.final)
         final = torch.cat([user_final, torch.add(item_final, item, alpha=self.weight)])
         return States(final, states.layers)
 
 
 @lru_cache(maxsize=2)
-def _neighbours(structure: EdgeStructure, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _neighbours(
+    structure: EdgeStructure, vectors: Tensor, k: int
+) -> tuple[Tensor, tuple[Bags, Bags, Tensor]]:
+    """Return the weight of each neighbour, and the sums over them with those of the transpose."""
     seen = torch.zeros(structure.num_items, dtype=torch.bool, device=vectors.device)
     seen[structure.item.long()] = True
     near, cosine = nearest_texts(vectors, seen, k)
-    return near, (cosine > 0).float() / k
+    offset = torch.arange(0, near.numel() + 1, k, device=near.device)
+    bags = Bags(near.flatten(), offset, len(near))
+    return (cosine > 0).float().flatten() / k, (bags, *bags.by_sender())

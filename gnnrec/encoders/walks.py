@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from gnnrec.bags import Bags, weighted_sum
 from gnnrec.edges import EdgeStructure
 from gnnrec.graph import BipartiteGraph
 
@@ -27,6 +28,17 @@ class WalkNeighbours:
     node: Tensor
     weight: Tensor
     edge: Tensor
+
+    @cached_property
+    def _bags(self) -> tuple[Bags, Bags, Tensor]:
+        num_nodes, most = self.node.shape
+        offset = torch.arange(0, self.node.numel() + 1, max(most, 1), device=self.node.device)
+        bags = Bags(self.node.flatten(), offset, num_nodes)
+        return bags, *bags.by_sender()
+
+    def pool(self, weight: Tensor, x: Tensor) -> Tensor:
+        """Return the weighted sum of each node's neighbours, weights [num_nodes, T]; differentiable in both."""
+        return weighted_sum(weight.flatten().to(x.dtype), x, *self._bags)
 
     def in_view(self, graph: BipartiteGraph) -> Tensor:
         """Return the weights in a graph with dropped edges: [num_nodes, T], rows sum to 1 or are 0.
