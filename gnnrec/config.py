@@ -147,7 +147,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_choice("protocol", self.protocol, PROTOCOLS, "run")
         metric, _, cutoff = self.train.select.partition("@")
-        if not cutoff.isdecimal() or not int(cutoff):
+        if not cutoff.isdecimal() or cutoff != str(int(cutoff)) or cutoff == "0":
             raise ConfigError(f"'train.select' must be metric@k, as in ndcg@20 (got '{self.train.select}')")
         check_choice("metric", metric, METRICS, "train.select")
         if self.protocol != "honest" and self.eval.refit:

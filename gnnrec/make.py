@@ -7,6 +7,7 @@ import torch
 
 from gnnrec.config import RunConfig, chain
 from gnnrec.data.interactions import Interactions
+from gnnrec.errors import ConfigError
 from gnnrec.features import TextNeighbours, Vectors, as_array, make_features
 from gnnrec.graph import BipartiteGraph
 from gnnrec.model import Recommender
@@ -71,5 +72,9 @@ def make_objective(
             terms[name] = Weighted(term, part.get("weight", 1.0))
             for depth, inner in enumerate(chain(term)):
                 if isinstance(inner, torch.nn.Module):
+                    if hasattr(torch.nn.ModuleDict, name) or "." in name:
+                        raise ConfigError(
+                            f"a trained term cannot be called '{name}' in 'model.objective': choose another"
+                        )
                     recommender.heads[name + depth * "_"] = inner.to(config.device)
     return Objective(terms)

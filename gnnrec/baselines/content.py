@@ -67,8 +67,13 @@ def text_vectors(item_vectors: np.ndarray | None, train: Interactions, who: str)
 
 
 def unit_vectors(item_vectors: np.ndarray | None, train: Interactions, who: str, center: bool) -> np.ndarray:
-    """Return the vectors at unit length, after subtracting the mean of the items with train interactions."""
+    """Return the vectors at unit length, after subtracting the mean of the items with train interactions.
+
+    An item without text, a row of zeros, stays one and has no part in the mean: centred, all of them would be alike.
+    """
     vectors = text_vectors(item_vectors, train, who)
-    if center and len(train):
-        vectors = vectors - vectors[train.item_counts() > 0].mean(axis=0)
+    present = np.any(vectors, axis=1)
+    known = present & (train.item_counts() > 0)
+    if center and known.any():
+        vectors = (vectors - vectors[known].mean(axis=0)) * np.expand_dims(present, 1)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

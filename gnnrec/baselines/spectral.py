@@ -29,6 +29,7 @@ class NormalizedSVD:
         check_range("dim", dim, "NormalizedSVD", low=1)
         check_range("item_power", item_power, "NormalizedSVD", low=-1, high=1)
         check_range("extra", extra, "NormalizedSVD", low=0)
+        check_range("seed", seed, "NormalizedSVD", low=0)
         self.dim, self.item_power, self.seed, self.extra = dim, item_power, seed, extra
 
     def fit(
@@ -107,6 +108,7 @@ class SVDAE:
     def __init__(self, dim: int = 1024, seed: int = 0, extra: int = 512) -> None:
         check_range("dim", dim, "SVDAE", low=1)
         check_range("extra", extra, "SVDAE", low=0)
+        check_range("seed", seed, "SVDAE", low=0)
         self.dim, self.seed, self.extra = dim, seed, extra
 
     def fit(

@@ -15,6 +15,7 @@ from gnnrec.data.build import ID_COLUMNS
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.groups import text_lengths
 from gnnrec.data.interactions import Interactions
+from gnnrec.data.tables import table_ids
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
 
 logger = logging.getLogger(__name__)
@@ -154,8 +155,8 @@ def _renumber(table: pd.DataFrame, place: dict[str, np.ndarray]) -> pd.DataFrame
     result = table.copy()
     known = np.ones(len(table), dtype=bool)
     for column, kind in ID_COLUMNS.items():
-        if column in table.columns and pd.api.types.is_integer_dtype(table[column]):
-            old = table[column].to_numpy()
+        if column in table.columns and pd.api.types.is_numeric_dtype(table[column]):
+            old = table_ids(pd.Series(table[column]))
             inside = (old >= 0) & (old < len(place[kind]))
             result[column] = np.where(inside, place[kind][np.where(inside, old, 0)], -1)
             known &= result[column].to_numpy() >= 0

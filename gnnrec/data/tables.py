@@ -80,10 +80,19 @@ def _dangling(dataset: Dataset, table: pd.DataFrame) -> np.ndarray | None:
     for column, kind in ID_COLUMNS.items():
         if column not in table.columns or not pd.api.types.is_numeric_dtype(table[column]):
             continue
-        ids = table[column].to_numpy()
-        bad = ~((ids >= 0) & (ids < size[kind]))  # a missing id is a NaN, and so is bad here
+        ids = table_ids(pd.Series(table[column]))
+        bad = ~((ids >= 0) & (ids < size[kind]))
         mask = bad if mask is None else mask | bad
     return mask
+
+
+def table_ids(column: pd.Series) -> np.ndarray:
+    """Return the ids of a numeric column of a side table, -1 where there is none: int64 [num_rows].
+
+    A column with a missing id is read as floats, or as pandas' own integers.
+    """
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(values) & (values == np.floor(values)), values, -1).astype(np.int64)
 
 
 def drop_dangling(dataset: Dataset) -> Dataset:

@@ -30,6 +30,8 @@ class GraphMAE(nn.Module):
         super().__init__()
         self.encoder = LightGCN(dim, 2) if encoder is None else encoder
         self.out_dim = int(self.encoder.out_dim)  # type: ignore[arg-type]
+        self.num_layers = self.encoder.num_layers
+        self.fixed_structure = getattr(self.encoder, "fixed_structure", False)
         self.token = nn.Parameter(torch.zeros(dim))
         self.project = nn.Linear(self.out_dim, dim, bias=False)
         self.decode = nn.Linear(dim, dim)

@@ -55,7 +55,8 @@ class LightGCN(nn.Module):
         first = self.layer_weights[0]
         if not self.rescale_isolated or self.num_layers == 0:
             return None
-        isolated = [graph.isolated for graph in view.layer_graphs or (view.graph,)]
+        layers = 1 if view.layer_graphs is None else self.num_layers
+        isolated = [view.graph_at(layer).isolated for layer in range(1, layers + 1)]
         if any(part is None for part in isolated):
             return None
         alone = torch.stack([part for part in isolated if part is not None]).all(dim=0)

@@ -108,4 +108,7 @@ def spectral_start(train: Interactions, dim: int, std: float) -> tuple[Tensor, T
 @torch.no_grad()
 def _mean_rows(train: Interactions, items: nn.Module) -> Tensor:
     counts = np.maximum(train.user_counts(), 1)[:, None]
-    return torch.from_numpy(np.asarray(train.csr() @ items().numpy() / counts, dtype=np.float32))
+    items.eval()  # without dropped ids and the noise of gates
+    rows = items().numpy()
+    items.train()
+    return torch.from_numpy(np.asarray(train.csr() @ rows / counts, dtype=np.float32))

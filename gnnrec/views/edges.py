@@ -28,7 +28,7 @@ class EdgeDropout:
     def __call__(self, view: View, generator: torch.Generator) -> View:
         weight = view.graph.weight
         keep = draw((len(weight),), weight, generator) >= self.p
-        return replace(view, graph=view.graph.reweight(weight * keep), layer_graphs=None)
+        return view.drop_edges(keep)
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,11 @@ class NodeDropout:
     def __call__(self, view: View, generator: torch.Generator) -> View:
         graph = view.graph
         user, item = graph.split(draw((graph.num_nodes,), graph.weight, generator) >= self.p)
-        weight = graph.weight
-        if self.side != "items":
-            weight = weight * user[graph.structure.user]
-        if self.side != "users":
-            weight = weight * item[graph.structure.item]
-        return replace(view, graph=graph.reweight(weight), layer_graphs=None)
+        if self.side == "users":
+            return view.drop_edges(user[graph.structure.user])
+        if self.side == "items":
+            return view.drop_edges(item[graph.structure.item])
+        return view.drop_edges(user[graph.structure.user] & item[graph.structure.item])
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,10 @@ class RandomWalk:
 
     def __call__(self, view: View, generator: torch.Generator) -> View:
         drop = EdgeDropout(self.p)
-        graphs = tuple(drop(view, generator).graph for _ in range(self.num_layers))
+        layers = (view.graph_at(layer) for layer in range(1, self.num_layers + 1))
+        graphs = tuple(
+            drop(replace(view, graph=graph, layer_graphs=None), generator).graph for graph in layers
+        )
         return replace(view, graph=graphs[-1], layer_graphs=graphs)
 
 
@@ -106,7 +108,7 @@ class DegreeEdgeDropout:
     def __call__(self, view: View, generator: torch.Generator) -> View:
         graph = view.graph
         keep = draw((graph.num_edges,), graph.weight, generator) >= self.probability(graph)
-        return replace(view, graph=graph.reweight(graph.weight * keep), layer_graphs=None)
+        return view.drop_edges(keep)
 
     def probability(self, graph: BipartiteGraph) -> Tensor:
         """Return p_e of every edge: [num_edges] in user order."""

@@ -29,8 +29,8 @@ class SVDView:
     their code; cosines (their paper, not their code); negatives from the batch, as Contrast has them, where they
     take all nodes.
 
-    The SVD is of the whole train graph, whatever edges were dropped before, and computed once for a graph. It leaves
-    no edges: later augmentations of edges, and encoders that look at edges one by one, raise a ConfigError.
+    The SVD is of the whole train graph, whatever edges were dropped or added before, and computed once for a graph.
+    It leaves no edges: later augmentations of edges, and encoders that look at edges one by one, raise a ConfigError.
     """
 
     rank: int = 5
@@ -39,7 +39,13 @@ class SVDView:
         check_range("rank", self.rank, "SVDView", low=1)
 
     def __call__(self, view: View, generator: torch.Generator) -> View:
-        graph = LowRankGraph(view.graph.reweight(torch.ones_like(view.graph.weight)), self.rank)
+        structure = view.train or view.graph.structure
+        train = BipartiteGraph(
+            structure,
+            torch.ones(len(structure.user), device=view.graph.device),
+            view.graph.precision,
+        )
+        graph = LowRankGraph(train, self.rank)
         return replace(view, graph=cast(BipartiteGraph, graph), layer_graphs=None)
 
 
@@ -49,6 +55,7 @@ class LowRankGraph:
     def __init__(self, graph: BipartiteGraph, rank: int) -> None:
         self.num_users, self.num_items, self.num_nodes = graph.num_users, graph.num_items, graph.num_nodes
         self.device, self.degree, self.isolated = graph.device, graph.degree, graph.isolated
+        self.precision = graph.precision  # of products elsewhere: those with the factors are in that of x
         self.structure, self.num_edges = graph.structure, 0
         self.factors = _truncated_svd(graph.structure, rank)
 
@@ -59,6 +66,10 @@ class LowRankGraph:
     def item_node(self, item: Tensor) -> Tensor:
         """Return the row of each item in the node matrix."""
         return item + self.num_users
+
+    def compact(self) -> LowRankGraph:
+        """Return itself: there are no edges of weight 0."""
+        return self
 
     def num_edges_at(self, users: Tensor, items: Tensor) -> int:
         """Return 0: there are no edges to pick, and all rows are computed at once."""

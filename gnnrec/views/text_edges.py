@@ -52,9 +52,11 @@ class TextEdges:
         weight = self.weight * union.weight
         if self.p < 1:
             weight = weight * (draw((len(weight),), weight, generator) < self.p)
-        weight = weight.index_copy(0, place, graph.weight)
         union = union.with_precision(graph.precision)
-        return replace(view, graph=union.reweight(weight), layer_graphs=None)
+        graphs = tuple(
+            union.reweight(weight.index_copy(0, place, part.weight)) for part in view.layer_graphs or (graph,)
+        )
+        return replace(view, graph=graphs[-1], layer_graphs=view.layer_graphs and graphs)
 
 
 def item_text(view: View, where: str) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,13 @@ class View:
     layer_graphs: tuple[BipartiteGraph, ...] | None = None
     item_text: Tensor | None = None
     train: EdgeStructure | None = None
+
+    def drop_edges(self, keep: Tensor) -> View:
+        """Return the view without the edges where `keep` [num_edges], in user order, is 0; in every layer's graph."""
+        if self.layer_graphs is None:
+            return replace(self, graph=self.graph.reweight(self.graph.weight * keep))
+        graphs = tuple(graph.reweight(graph.weight * keep) for graph in self.layer_graphs)
+        return replace(self, graph=graphs[-1], layer_graphs=graphs)
 
     def graph_at(self, layer: int) -> BipartiteGraph:
         """Return the graph of a layer (1-based); layers past the last given graph use the last one."""
