@@ -228,13 +228,25 @@ class RunConfig:
             if encoder is not None:
                 check_encoder(term, encoder, self.init.dim)
             check_range("weight", part.get("weight", 1.0), f"model.objective.{name}", low=0)
+        self._check_blocks()
+
+    def _check_blocks(self) -> None:
+        """Raise a ConfigError where blocks are given that nothing would read, or two things for one place."""
         sides = (("item_blocks", "mode"), ("user_blocks", "users"))
         for (name, mode), used in zip(sides, self.needs_text(), strict=True):
-            if getattr(self.init, name) and not used and model.baseline is None:
+            if not getattr(self.init, name):
+                continue
+            if self.model.baseline is not None:
+                raise ConfigError(f"a baseline reads one 'text', not 'init.{name}': leave it out")
+            if not used:
                 raise ConfigError(
                     f"nothing reads 'init.{name}': choose an 'init.{mode}' with text "
                     f"(got {mode}={getattr(self.init, mode)})"
                 )
+            side = name.split("_")[0]
+            for key in (f"{side}_vectors", f"{side}_profiles"):
+                if getattr(self.text, key):
+                    raise ConfigError(f"'init.{name}' stands in place of 'text.{key}': leave one of them out")
 
 
 def chain(term: Any) -> Iterator[Any]:

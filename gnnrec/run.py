@@ -22,7 +22,7 @@ from gnnrec.errors import ConfigError
 from gnnrec.evaluation.evaluate import Evaluation, evaluate
 from gnnrec.evaluation.result import describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, validation_task
-from gnnrec.features import Vectors
+from gnnrec.features import Vectors, as_array
 from gnnrec.make import make_objective, make_recommender
 from gnnrec.manifest import Phases, environment, git_state
 from gnnrec.model import Recommender
@@ -252,7 +252,8 @@ def _make_scorer(
     recommender, history = _train(config, data, item_vectors, user_vectors, checkpoint, report)
     scorer = config.model.fused(recommender)
     if scorer is not recommender:
-        scorer.fit(data.known, item_vectors, user_vectors)
+        sides = ((item_vectors, "item"), (user_vectors, "user"))
+        scorer.fit(data.known, *(None if v is None else as_array(v, data.known, side) for v, side in sides))
     return scorer, history
 
 

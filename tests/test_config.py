@@ -90,6 +90,7 @@ def test_a_round_trip_gives_an_equal_configuration(model: dict[str, Any]) -> Non
         ("train.checkpoint_seconds", -5, "'checkpoint_seconds' must be in"),
         ("train.select", "ndcg", "'train.select' must be metric@k"),
         ("train.select", "ndcg@0", "'train.select' must be metric@k"),
+        ("train.select", "ndcg@020", "'train.select' must be metric@k"),
         ("train.select", "ndgc@10", "unknown metric 'ndgc' in 'train.select', did you mean 'ndcg'"),
         ("eval.metrics", ["recal"], "unknown metric 'recal' in 'eval', did you mean 'recall'"),
         ("eval.ks", [], "'ks' must have at least one cutoff"),

@@ -176,6 +176,25 @@ def test_random_walk_draws_a_graph_per_layer() -> None:
     assert float(torch.stack(weights).mean()) == pytest.approx(0.7, abs=0.05)
 
 
+@pytest.mark.parametrize("later", [EdgeDropout(0.5), NodeDropout(0.5), DegreeEdgeDropout(0.5)], ids=str)
+def test_edges_dropped_after_a_random_walk_go_from_every_layer(later: Augmentation) -> None:
+    walked = RandomWalk(0.3, num_layers=3)(make_view(), seeded())
+    view = later(walked, seeded(1))
+    weights = torch.stack([view.graph_at(layer).weight for layer in (1, 2, 3)])
+    before = torch.stack([walked.graph_at(layer).weight for layer in (1, 2, 3)])
+    dropped = (before > 0) & (weights == 0)
+    assert bool((weights <= before).all())
+    assert not torch.equal(weights[0], weights[1])
+    assert bool((dropped.any(0) == (dropped | (before == 0)).all(0) & (before > 0).any(0)).all())
+    assert view.graph is view.graph_at(3)
+
+
+def test_a_random_walk_keeps_what_was_dropped_before() -> None:
+    first = RandomWalk(0.3, num_layers=2)(make_view(), seeded())
+    again = RandomWalk(0.0, num_layers=2)(first, seeded(1))
+    assert all(torch.equal(again.graph_at(k).weight, first.graph_at(k).weight) for k in (1, 2))
+
+
 def test_degree_aware_dropout_spares_the_edges_of_rare_items() -> None:
     keys = [(u, i) for i in range(NUM_ITEMS) for u in range(1 + i)]  # item i has i + 1 edges
     user, item = torch.tensor(keys).T

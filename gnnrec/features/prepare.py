@@ -97,17 +97,17 @@ def profile(train: Interactions, block: Prepared) -> Prepared:
     """
     pairs = train.csr()
     if block.present is None:
-        counts = np.maximum(train.user_counts(), 1)[:, None]
-        present = None
+        counts = train.user_counts()[:, None]
     else:
         counts = np.asarray(pairs @ block.present.numpy().astype(np.float32))[:, None]
-        present = torch.from_numpy(counts[:, 0] > 0)
-        counts = np.maximum(counts, 1)
+    has = torch.from_numpy(counts[:, 0] > 0)
+    present = None if block.present is None else has
+    counts = np.maximum(counts, 1)
     if isinstance(block.values, sp.csr_array):
         shares = sp.csr_array(sp.diags_array(1 / counts[:, 0]) @ pairs @ block.values)
-        return Prepared(block.name, shares, present, block.learned)
+        return Prepared(block.name, shares, present, block.learned, has)
     mean = torch.from_numpy(np.asarray(pairs @ block.values.numpy() / counts, dtype=np.float32))
-    return Prepared(block.name, unit_length(mean, present), present, block.learned)
+    return Prepared(block.name, unit_length(mean, has), present, block.learned, has)
 
 
 def side_by_side(blocks: Sequence[Prepared]) -> Tensor:

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from gnnrec.baselines import ContentKNN, ItemKNN, UserKNN
+from gnnrec.baselines.content import unit_vectors
 from gnnrec.baselines.knn import nearest
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError
@@ -108,3 +109,18 @@ def test_wrong_arguments_are_named(history: Interactions, vectors: np.ndarray) -
         ContentKNN().fit(history, vectors[:5])
     with pytest.raises(DataError, match="finite"):
         ContentKNN().fit(history, np.full_like(vectors, np.nan))
+
+
+def test_items_without_text_are_nobodys_neighbours(history: Interactions, vectors: np.ndarray) -> None:
+    vectors = vectors.copy()
+    vectors[[2, 5, 7]] = 0
+    model = ContentKNN(6).fit(history, vectors)
+    assert not model.right.toarray()[[2, 5, 7]].any()
+    assert not model.right.toarray()[:, [2, 5, 7]].any()
+    # the mean that is subtracted is that of the items with text
+    rest = np.setdiff1d(np.flatnonzero(history.item_counts()), [2, 5, 7])
+    unit = unit_vectors(vectors, history, "test", center=True)
+    centred = vectors[rest] - vectors[rest].mean(axis=0)
+    np.testing.assert_allclose(
+        unit[rest], centred / np.linalg.norm(centred, axis=1, keepdims=True), rtol=1e-5
+    )

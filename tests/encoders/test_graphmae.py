@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gnnrec.encoders import NGCF, GraphMAE, GraphSAGE, LightGCN
+from gnnrec.encoders import NGCF, GraphMAE, GraphSAGE, LightGCN, PinSage
 from gnnrec.errors import ConfigError
 from gnnrec.graph import BipartiteGraph
-from gnnrec.objectives import MaskedReconstruction, Step
+from gnnrec.objectives import CrossLayer, MaskedReconstruction, Step
 from gnnrec.objectives.reconstruction import scaled_cosine_error
 from gnnrec.views import View
 
@@ -111,3 +111,11 @@ def test_it_says_what_it_needs() -> None:
         MaskedReconstruction(side="item")
     with pytest.raises(ConfigError, match="'gamma' must be in"):
         MaskedReconstruction(gamma=0.5)
+
+
+def test_what_the_inner_encoder_needs_is_passed_on() -> None:
+    assert GraphMAE(DIM, PinSage(DIM, 3)).fixed_structure
+    assert GraphMAE(DIM, PinSage(DIM, 3)).num_layers == 3
+    assert not GraphMAE(DIM).fixed_structure
+    with pytest.raises(ConfigError, match="layer"):
+        CrossLayer(layer=5).check_encoder(GraphMAE(DIM), DIM)

@@ -323,6 +323,30 @@ def test_blocks_that_nothing_reads_are_told(folder: Path) -> None:
     config(folder, item_blocks=blocks, mode="id", neighbours=3)
 
 
+@pytest.mark.parametrize("key", ["item_vectors", "item_profiles"])
+def test_blocks_and_a_file_for_one_side_are_told(folder: Path, key: str) -> None:
+    values = config(folder, item_blocks={"text": {"columns": ["text"]}}).to_dict()
+    values["text"][key] = "vectors.npy"
+    with pytest.raises(ConfigError, match=f"'init.item_blocks' stands in place of 'text.{key}'"):
+        RunConfig.from_dict(values)
+
+
+def test_blocks_with_a_baseline_are_told(folder: Path) -> None:
+    values = config(folder, item_blocks={"text": {"columns": ["text"]}}).to_dict()
+    values["model"] = {"name": "content kNN", "baseline": {"_target_": "gnnrec.baselines.ContentKNN"}}
+    with pytest.raises(ConfigError, match=r"a baseline reads one 'text', not 'init.item_blocks'"):
+        RunConfig.from_dict(values)
+
+
+def test_a_text_baseline_beside_a_model_takes_the_blocks_side_by_side(folder: Path) -> None:
+    values = config(folder, item_blocks=item_blocks(folder)).to_dict()
+    values["model"]["fusion"] = {
+        "parts": {"content": {"_target_": "gnnrec.baselines.ContentKNN", "k": 5}},
+        "weights": {"graph": 0.0, "content": 1.0},
+    }
+    assert run(RunConfig.from_dict(values)).metrics["test/cold_only/recall@5"] > 0.4
+
+
 def test_the_example_of_the_documentation_is_read(folder: Path) -> None:
     text = (Path(__file__).parents[2] / "docs/text.md").read_text(encoding="utf-8")
     example = yaml.safe_load(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -37,6 +39,15 @@ def dense_operator(graph: BipartiteGraph, rank: int) -> Tensor:
     operator = torch.zeros_like(whole)
     operator[:NUM_USERS, NUM_USERS:], operator[NUM_USERS:, :NUM_USERS] = block, block.T
     return operator.float()
+
+
+def test_it_is_the_svd_of_train_whatever_edges_were_added() -> None:
+    view = replace(make_view(), item_text=torch.randn(NUM_ITEMS, 4, generator=seeded()))
+    view = replace(view, train=view.graph.structure)
+    added = SVDView(3)(TextEdges(3, weight=0.1)(view, seeded()), seeded())
+    expected = SVDView(3)(view, seeded())
+    torch.testing.assert_close(added.graph.propagate(view.x), expected.graph.propagate(view.x))
+    torch.testing.assert_close(added.graph.degree, view.graph.degree)
 
 
 @pytest.mark.parametrize("rank", [1, 3, 5, 10])
