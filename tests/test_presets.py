@@ -45,6 +45,17 @@ def test_a_preset_trains_an_epoch(option: str, planted_folder: Path) -> None:
     assert 0 <= metrics["validation/ndcg@10"] <= 1
 
 
+@pytest.mark.parametrize("experiment", ["augmented", "tail_aware", "text_edges"])
+def test_self_supervision_is_added_to_the_terms_of_any_preset(experiment: str) -> None:
+    models = {option: compose_config([option])["model"] for option in TRAINED if option.startswith("model=")}
+    with_encoder = {option: own for option, own in models.items() if not own.get("baseline")}
+    assert "model=simgcl" in with_encoder
+    for option, own in with_encoder.items():
+        tree = compose_config([option, f"experiment={experiment}"])
+        RunConfig.from_dict(tree)
+        assert tree["model"]["objective"] == {**own["objective"], "ssl": tree["model"]["objective"]["ssl"]}
+
+
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option not in TRAINED])
 def test_an_option_of_the_other_groups_is_read(option: str) -> None:
     named = ["dataset.name=somewhere"] if option == "dataset=folder" else []
