@@ -76,6 +76,14 @@ def test_links_are_counted() -> None:
     assert drop_dangling(case()).tables["tags"]["tag"].tolist() == ["a"]
 
 
+@pytest.mark.parametrize("kind", ["float64", "Int64"])
+def test_a_missing_id_is_a_link_into_nothing(kind: str) -> None:
+    tags = pd.DataFrame({"item": pd.Series([1, None, 9], dtype=kind), "tag": list("abc")})
+    dataset = replace(case(), tables={"tags": tags})
+    assert table_report(dataset)["tags"] == {"num_rows": 3, "num_dangling": 2}
+    assert drop_dangling(dataset).tables["tags"]["tag"].tolist() == ["a"]
+
+
 def test_numbered_entities_are_read_as_whole_numbers() -> None:
     dataset = case()
     items = dataset.items.assign(kg_entity=[3.0, np.nan, 12.0, np.nan])

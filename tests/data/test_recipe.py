@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import networkx
 import numpy as np
 import pandas as pd
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnrec.data.dataset import Dataset, id_table
+from gnnrec.data.dataset import Dataset, id_table, load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.recipe import apply_recipe, k_core
 from gnnrec.errors import ConfigError, DataError
@@ -77,6 +79,17 @@ def test_steps_keep_rows_together_and_raw_ids_mapped() -> None:
     assert [entry["step"] for entry in log] == ["deduplicate", "min_rating", "drop_unused"]
     assert log[0]["removed"] == {"interactions": 2, "users": 0, "items": 0}
     assert log[1]["left"] == {"interactions": 3, "users": 2, "items": 2}
+
+
+@pytest.mark.parametrize("kind", ["float64", "Int64"])
+def test_side_tables_with_missing_ids_are_numbered_anew(tmp_path: Path, kind: str) -> None:
+    pd.DataFrame({"user": [0, 0], "item": [1, 2]}).to_parquet(tmp_path / "interactions.parquet")
+    pd.DataFrame({"item_id": ["x", "y", "z"]}).to_parquet(tmp_path / "items.parquet")
+    tags = pd.DataFrame({"item": pd.Series([1, 2, None], dtype=kind), "text": ["of y", "of z", "of none"]})
+    tags.to_parquet(tmp_path / "tags.parquet")
+    result = apply_recipe(load_dataset(tmp_path), [])
+    assert result.items["item_id"].tolist() == ["y", "z"]
+    assert result.tables["tags"].to_numpy().tolist() == [[0, "of y"], [1, "of z"]]
 
 
 @pytest.mark.parametrize(
