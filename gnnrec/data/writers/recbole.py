@@ -13,6 +13,8 @@ import pandas as pd
 from gnnrec.data.dataset import Dataset, as_text
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits.base import Split
+from gnnrec.data.tables import entity_of_items, knowledge_graph
+from gnnrec.errors import DataError
 from gnnrec.files import whole_file
 
 
@@ -23,12 +25,13 @@ def write_recbole(
 
     With `split`, interactions go to NAME.train.inter, .valid.inter and .test.inter, which RecBole reads with
     `benchmark_filename: [train, valid, test]`. Numeric columns become float, `text` and `title` token_seq,
-    other columns token. The format knows no quoting: tabs and line ends inside text become blanks, and a
-    quote at the start an apostrophe (RecBole's parser would look for its end).
+    other columns token. The format knows no quoting: tabs and line ends inside text and ids become blanks, and
+    a quote at the start an apostrophe (RecBole's parser would look for its end). Ids that this makes alike are
+    a DataError.
     """
     folder = Path(folder)
     name = name or folder.name
-    users, items = as_text(dataset.users["user_id"]), as_text(dataset.items["item_id"])
+    users, items = _ids(dataset.users, "user_id"), _ids(dataset.items, "item_id")
     if split is None:
         parts = {f"{name}.inter": dataset.interactions}
     else:
@@ -43,14 +46,14 @@ def write_recbole(
     attributes = dataset.items.drop(columns="kg_entity") if linked else dataset.items
     _write(_typed(attributes, "item_id"), folder / f"{name}.item")
     if linked:
-        has = dataset.items["kg_entity"].notna()
-        links = {"item_id:token": items[has], "entity_id:token": as_text(dataset.items["kg_entity"])[has]}
+        entities = _one_field(pd.Series(entity_of_items(dataset), dtype=str))
+        has = (entities != "").to_numpy()
+        links = {"item_id:token": items.to_numpy()[has], "entity_id:token": entities.to_numpy()[has]}
         _write(pd.DataFrame(links), folder / f"{name}.link")
     if "kg" in dataset.tables:
-        triples = dataset.tables["kg"].set_axis(
-            ["head_id:token", "relation_id:token", "tail_id:token"], axis=1
-        )
-        _write(pd.DataFrame({column: as_text(triples[column]) for column in triples}), folder / f"{name}.kg")
+        triples = knowledge_graph(dataset)
+        columns = {f"{column}_id:token": _one_field(as_text(triples[column])) for column in triples}
+        _write(pd.DataFrame(columns), folder / f"{name}.kg")
     return folder
 
 
@@ -67,7 +70,7 @@ def _interaction_frame(part: Interactions, users: pd.Series, items: pd.Series) -
 
 
 def _typed(table: pd.DataFrame, key: str) -> pd.DataFrame:
-    columns = {f"{key}:token": as_text(table[key])}
+    columns = {f"{key}:token": _ids(table, key)}
     for column in table.columns:
         values = pd.Series(table[column])
         if column == key:
@@ -80,8 +83,16 @@ def _typed(table: pd.DataFrame, key: str) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def _ids(table: pd.DataFrame, key: str) -> pd.Series:
+    ids = _one_field(as_text(table[key]))
+    repeated = ids.to_numpy()[ids.duplicated().to_numpy()]
+    if len(repeated):
+        raise DataError(f"several raw ids would be written as '{key}' {repeated[0]!r}: rename them")
+    return ids
+
+
 def _one_field(values: pd.Series) -> pd.Series:
-    return values.str.replace(r"[\t\r\n]+", " ", regex=True).str.replace(r'^"', "'", regex=True)
+    return values.str.replace(r"[\t\r\n\x1f]+", " ", regex=True).str.replace(r'^"', "'", regex=True)
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:

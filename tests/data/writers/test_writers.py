@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,30 @@ def test_recbole_round_trip(planted: Dataset, tmp_path: Path) -> None:
     assert back.items["block"].tolist() == dataset.items["block"].tolist()
     assert back.items["kg_entity"].fillna("").tolist() == dataset.items["kg_entity"].fillna("").tolist()
     assert back.tables["kg"].to_numpy().tolist() == dataset.tables["kg"].to_numpy().tolist()
+
+
+def test_recbole_graphs_are_written_by_name(tmp_path: Path) -> None:
+    rows = Interactions(np.array([0, 0]), np.array([0, 2]), 1, 3)
+    items = pd.DataFrame({"item_id": ["a", "b", "c"], "kg_entity": [7, None, 8]})
+    kg = pd.DataFrame({"head": [7], "tail": [8], "relation": ["by"], "source": ["wiki"]})
+    dataset = Dataset("toy", rows, pd.DataFrame({"user_id": ["u"]}), items, tables={"kg": kg})
+    folder = write_recbole(dataset, tmp_path / "toy")
+    assert (folder / "toy.kg").read_text() == "head_id:token\trelation_id:token\ttail_id:token\n7\tby\t8\n"
+    assert (folder / "toy.link").read_text() == "item_id:token\tentity_id:token\na\t7\nc\t8\n"
+
+
+def test_recbole_ids_are_one_field(tmp_path: Path) -> None:
+    rows = Interactions(np.array([0, 1]), np.array([0, 0]), 2, 1)
+    items = pd.DataFrame({"item_id": ['"i\x1f'], "kg_entity": ["e\t1"]})
+    kg = pd.DataFrame({"head": ["e\t1"], "relation": ["by\n"], "tail": ["x"]})
+    dataset = Dataset("toy", rows, pd.DataFrame({"user_id": ["u\t1", "u\n2"]}), items, tables={"kg": kg})
+    back = read_recbole(write_recbole(dataset, tmp_path / "toy"))
+    assert back.users["user_id"].tolist() == ["u 1", "u 2"]
+    assert back.items["item_id"].tolist() == ["'i "]
+    assert back.items["kg_entity"].tolist() == back.tables["kg"]["head"].tolist() == ["e 1"]
+    alike = replace(dataset, users=pd.DataFrame({"user_id": ["u\t1", "u 1"]}))
+    with pytest.raises(DataError, match="several raw ids would be written as 'user_id' 'u 1'"):
+        write_recbole(alike, tmp_path / "toy")
 
 
 def test_recbole_parts_come_back_as_published(planted: Dataset, tmp_path: Path) -> None:
