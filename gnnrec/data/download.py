@@ -174,6 +174,8 @@ def unpack(archive: str | Path, folder: str | Path, max_bytes: int = 64 * 1024**
             _move_into(Path(scratch), folder)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"'{archive}' is broken or cut off: {error}") from error
+    except RuntimeError as error:  # a password or a compression that Python does not have
+        raise DataError(f"'{archive}' cannot be unpacked here: {error}; unpack it by other means") from error
     except OSError as error:
         raise DataError(f"'{archive}' cannot be unpacked to '{folder}': {error.strerror or error}") from error
     return folder

@@ -231,3 +231,16 @@ def test_bombs_and_broken_archives_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"b\.tgz' is "):
             unpack(tmp_path / "b.tgz", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [("method", 9, "compression method is not supported"), ("flags", 1, "is encrypted")],  # 9 is Deflate64
+)
+def test_what_zipfile_cannot_read_is_told(tmp_path: Path, field: str, value: int, told: str) -> None:
+    content = bytearray(make_zip(tmp_path / "a.zip", {"fine": b"1"}).read_bytes())
+    local, central = {"flags": (6, 8), "method": (8, 10)}[field]
+    content[local] = content[content.index(b"PK\x01\x02") + central] = value
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=f"a\\.zip' cannot be unpacked here: .*{told}"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
