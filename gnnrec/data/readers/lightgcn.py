@@ -50,7 +50,7 @@ def _read_list(path: Path) -> tuple[np.ndarray, np.ndarray]:
             continue
         try:
             numbers = np.array(text.split(), dtype=np.int64)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise DataError(
                 f"'{path}' line {line}: expected whole numbers, 'user item item ...' ({error})"
             ) from error
@@ -74,7 +74,7 @@ def _raw_ids(path: Path, kind: str, least: int) -> pd.DataFrame:
         if line == 1 or not text.strip():
             continue
         fields = text.rsplit(None, 1)
-        if len(fields) != 2 or not fields[1].isdigit():
+        if len(fields) != 2 or not fields[1].isdecimal():
             raise DataError(f"'{path}' line {line}: expected 'org_id remap_id' (got {text[:60]!r})")
         if int(fields[1]) in names:
             raise DataError(f"'{path}' line {line}: the number {fields[1]} occurs twice")

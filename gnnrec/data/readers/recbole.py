@@ -22,6 +22,13 @@ _TYPES = {
     "float": pa.float64(),
     "float_seq": pa.string(),
 }
+_NEEDED = {
+    ".inter": ("user_id", "item_id"),
+    ".item": ("item_id",),
+    ".user": ("user_id",),
+    ".link": ("item_id", "entity_id"),
+    ".kg": ("head_id", "relation_id", "tail_id"),
+}
 _PARTS = {"train": 0, "valid": 1, "test": 2}
 
 
@@ -91,12 +98,11 @@ def read_atomic(path: Path) -> pa.Table:
                 f"'{path}' line 1: column '{field}' must be name:type with a type of {', '.join(_TYPES)}"
             )
         names.append(column)
-        types[field] = _TYPES[kind]
+        # ratings and times are numbers, also where a file calls them token
+        number = path.suffix == ".inter" and column in ("rating", "timestamp")
+        types[field] = pa.float64() if number else _TYPES[kind]
     table = read_table(path, "\t", types=types)
-    needed = {".inter": ("user_id", "item_id"), ".item": ("item_id",), ".user": ("user_id",)}.get(
-        path.suffix, ()
-    )
-    for column in needed:
+    for column in _NEEDED.get(path.suffix, ()):
         if column not in names:
             raise DataError(f"'{path}' has no column '{column}' (its columns: {', '.join(names)})")
     return table.rename_columns(names)

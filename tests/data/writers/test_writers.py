@@ -111,6 +111,7 @@ def test_lightgcn_lists_in_the_wild(tmp_path: Path) -> None:
     ("file", "content", "message"),
     [
         ("train.txt", "0 1\n1 x\n", r"train\.txt' line 2: expected whole numbers"),
+        ("train.txt", "0 1\n1 12345678901234567890\n", r"train\.txt' line 2: expected whole numbers"),
         ("train.txt", "0 1\n1 -4\n", r"line 2: ids must be in"),
         ("train.txt", "\n", "holds no interactions"),
         ("item_list.txt", "org_id remap_id\na 0\nb 0\n", "line 3: the number 0 occurs twice"),
@@ -134,6 +135,10 @@ def test_broken_lists_are_named(tmp_path: Path, file: str, content: str, message
             "user_id:token\titem_id:token\trating:float\n1\t2\tmany\n",
             "Row #2: CSV conversion error to double",
         ),
+        (
+            "user_id:token\titem_id:token\trating:token\n1\t2\tgood\n",
+            "Row #2: CSV conversion error to double",
+        ),
         ("user_id:token\titem_id:token\n1\t2\t3\n", "Expected 2 columns, got 3"),
     ],
 )
@@ -145,3 +150,20 @@ def test_broken_atomic_files_are_named(tmp_path: Path, content: str, message: st
         read_recbole(folder)
     with pytest.raises(DataError, match=r"has no other\.inter \(it has: toy\.inter\)"):
         read_recbole(folder, name="other")
+
+
+@pytest.mark.parametrize(("suffix", "lost"), [("kg", "tail_id"), ("link", "item_id")])
+def test_graph_files_without_a_column_are_named(tmp_path: Path, suffix: str, lost: str) -> None:
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "toy.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
+    names = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}[suffix]
+    kept = [name for name in names if name != lost]
+    (folder / f"toy.{suffix}").write_text("\t".join(f"{name}:token" for name in kept) + "\n")
+    with pytest.raises(DataError, match=rf"toy\.{suffix}' has no column '{lost}'"):
+        read_recbole(folder)
+
+
+def test_ratings_that_are_called_token_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "toy.inter").write_text("user_id:token\titem_id:token\trating:token\n1\t2\t4\n")
+    assert read_recbole(tmp_path, "toy").interactions.rating == [4]
