@@ -138,6 +138,7 @@ def build_dataset(
             are candidates at test).
         tables: side tables; columns `user` and `item` in them hold raw ids and are numbered, rows of unknown
             ids are left out and counted.
+        card: facts of the release; what the reader itself left out is counted under `notes`.
 
     Raises DataError for no interactions, missing ids, bad ratings, bad times and repeated ids in a table.
     """
@@ -147,7 +148,7 @@ def build_dataset(
         rating = check_ratings(rating, source)
     if timestamp is not None:
         timestamp = check_times(timestamp, source)
-    notes: dict[str, Any] = {}
+    notes: dict[str, Any] = dict((card or {}).get("notes", {}))
     user_ids, users, found = number(user, users, "user", source)
     notes.update(found)
     item_ids, items, found = number(item, items, "item", source)

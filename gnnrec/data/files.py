@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import zlib
 from ast import literal_eval
 from collections.abc import Iterator
@@ -215,6 +216,16 @@ def _find_bad_line(path: Path, encoding: str) -> None:
         pass
 
 
+def csv_rows(reader: Any, path: str | Path) -> Iterator[Any]:
+    """Yield the rows of a reader of module csv; what it cannot read is a DataError with the line."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(
+            f"'{path}' up to line {reader.line_num}: {error}; look for a quote that is not closed"
+        ) from error
+
+
 def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number and object of each line of JSON (or of Python literals, as some old dumps hold them).
 
@@ -246,3 +257,27 @@ def field_of(record: dict[str, Any], names: tuple[str, ...], path: str | Path, n
             return record[name]
     known = ", ".join(sorted(record))
     raise DataError(f"'{path}' line {number}: no field {' or '.join(map(repr, names))} (it has: {known})")
+
+
+def id_of(record: dict[str, Any], names: tuple[str, ...], path: str | Path, number: int) -> str:
+    """Return the raw id in the first of the named fields as text; a list or the like is a DataError."""
+    value = field_of(record, names, path, number)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(
+            f"'{path}' line {number}: {' or '.join(map(repr, names))} must be an id (got {value!r})"
+        )
+    return str(value)
+
+
+def number_of(record: dict[str, Any], names: tuple[str, ...], path: str | Path, number: int) -> float:
+    """Return the first of the named fields as a number; anything else, or one beyond 64 bits, is a DataError."""
+    value = field_of(record, names, path, number)
+    try:
+        result = float(value)
+    except (TypeError, ValueError, OverflowError):
+        result = math.nan
+    if not abs(result) < 2**63:
+        raise DataError(
+            f"'{path}' line {number}: {' or '.join(map(repr, names))} must be a number (got {value!r})"
+        )
+    return result

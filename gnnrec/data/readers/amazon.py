@@ -19,7 +19,7 @@ import pandas as pd
 
 from gnnrec.data.build import IdCollector, build_dataset
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import field_of, read_json_lines
+from gnnrec.data.files import id_of, number_of, read_json_lines
 
 LICENSE = "Amazon review data of UCSD: for research, no explicit licence; texts belong to their authors"
 CITATIONS = {
@@ -54,10 +54,10 @@ def read_amazon(
     for number, record in read_json_lines(reviews):
         if not release:
             release = "2014 or 2018" if "reviewerID" in record else "2023"
-        users.add(field_of(record, _USER, reviews, number))
-        items.add(field_of(record, _ITEM, reviews, number))
-        ratings.append(float(field_of(record, _RATING, reviews, number)))
-        times.append(int(field_of(record, _TIME, reviews, number)))
+        users.add(id_of(record, _USER, reviews, number))
+        items.add(id_of(record, _ITEM, reviews, number))
+        ratings.append(number_of(record, _RATING, reviews, number))
+        times.append(int(number_of(record, _TIME, reviews, number)))
     table, counts = (None, {}) if metadata is None else _read_metadata(Path(metadata), items, max_chars)
     card: dict[str, Any] = {
         "license": LICENSE,
@@ -84,7 +84,7 @@ def _read_metadata(path: Path, items: IdCollector, max_chars: int) -> tuple[pd.D
     rows: dict[str, tuple[str, str, str, str]] = {}
     counts = {"num_repeated_metadata_rows": 0, "num_metadata_rows_without_reviews": 0}
     for number, record in read_json_lines(path):
-        asin = field_of(record, _ITEM, path, number)
+        asin = id_of(record, _ITEM, path, number)
         if asin in rows:
             counts["num_repeated_metadata_rows"] += 1
         elif asin not in items:

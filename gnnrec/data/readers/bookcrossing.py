@@ -15,7 +15,7 @@ import pandas as pd
 
 from gnnrec.data.build import IdCollector, build_dataset
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import find_file, find_optional, read_lines
+from gnnrec.data.files import csv_rows, find_file, find_optional, read_lines
 from gnnrec.errors import DataError
 
 
@@ -23,56 +23,81 @@ def read_bookcrossing(folder: str | Path, name: str = "book-crossing") -> Datase
     """Return ratings 0 to 10 as interactions (0 means implicit), books as items, users with place and age.
 
     Text is title, author, publisher and year. The files of the authors are latin-1 with ';' and backslashes
-    before quotes; later copies are UTF-8 with commas: both are read.
+    before quotes; later copies are UTF-8 with commas: both are read. Left out and counted in the card's notes:
+    users without a rating, and rows of books or users with more or fewer fields than the header.
     """
     folder = Path(folder)
     path = find_file(folder, "BX-Book-Ratings.csv", "Ratings.csv")
     users, items, ratings = IdCollector(), IdCollector(), []
-    for number, row in _rows(path):
-        if len(row) < 3 or not row[2].strip().isdigit():
+    _, rows = _open(path)
+    for number, row in rows:
+        if len(row) != 3 or not row[2].strip().isdecimal():
             raise DataError(
                 f"'{path}' line {number}: expected user, ISBN and a rating from 0 to 10 (got {row[:4]})"
             )
         users.add(row[0])
         items.add(row[1])
         ratings.append(int(row[2]))
-    source = find_optional(folder, "BX-Users.csv", "Users.csv")
-    people = None
-    if source is not None:
-        people = pd.DataFrame([row[:3] for _, row in _rows(source)], columns=["user_id", "location", "age"])
-        people["age"] = pd.to_numeric(people["age"], errors="coerce")
-        people = people[people["user_id"].isin(users.ids().names.tolist())]
+    notes: dict[str, int] = {}
+    books, people = _read_books(folder, notes), _read_users(folder, users, notes)
     return build_dataset(
         name,
         users.ids(),
         items.ids(),
         source=str(path),
         rating=np.array(ratings, dtype=np.float32),
-        items=_read_books(folder),
-        users=None if people is None else pd.DataFrame(people),
+        items=books,
+        users=people,
         card={
             "license": "freely available for research with acknowledgement of the authors",
             "citation": "Ziegler et al., Improving Recommendation Lists, WWW 2005",
             "source": path.name,
             "text_from": "title, author, publisher and year",
             "rating": "0 is implicit feedback, 1 to 10 explicit",
+            "notes": notes,
         },
     )
 
 
-def _read_books(folder: Path) -> pd.DataFrame | None:
+def _read_users(folder: Path, rated: IdCollector, notes: dict[str, int]) -> pd.DataFrame | None:
+    path = find_optional(folder, "BX-Users.csv", "Users.csv")
+    if path is None:
+        return None
+    everyone = _whole_rows(path, ["user_id", "location", "age"], "user", notes)
+    everyone["age"] = pd.to_numeric(everyone["age"], errors="coerce")
+    people = everyone.loc[np.array([user in rated for user in everyone["user_id"]], dtype=bool)]
+    if len(people) < len(everyone):
+        notes["num_users_without_ratings"] = len(everyone) - len(people)
+    return pd.DataFrame(people)
+
+
+def _read_books(folder: Path, notes: dict[str, int]) -> pd.DataFrame | None:
     path = find_optional(folder, "BX-Books.csv", "BX_Books.csv", "Books.csv")
     if path is None:
         return None
-    rows = [[html.unescape(value) for value in row[:5]] for _, row in _rows(path) if len(row) >= 5]
-    books = pd.DataFrame(rows, columns=["item_id", "title", "author", "year", "publisher"])
+    columns = ["item_id", "title", "author", "year", "publisher"]
+    books = _whole_rows(path, columns, "book", notes).map(html.unescape)
     pieces = [books[name].str.strip() for name in ("title", "author", "publisher", "year")]
     books["text"] = [". ".join(piece for piece in row if piece and piece != "0") for row in zip(*pieces)]
-    return books.drop_duplicates("item_id", ignore_index=True)
+    return books
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and fields of each row after the header."""
+def _whole_rows(path: Path, columns: list[str], kind: str, notes: dict[str, int]) -> pd.DataFrame:
+    """Return the first fields of the rows that are as long as the header; others, as copies have, are counted."""
+    header, rows = _open(path)
+    if len(header) < len(columns):
+        raise DataError(
+            f"'{path}' line 1: expected the columns {', '.join(columns)}, in this order (got {header})"
+        )
+    found = [row for _, row in rows]
+    whole = [row for row in found if len(row) == len(header)]
+    if len(whole) < len(found):
+        notes[f"num_malformed_{kind}_rows"] = len(found) - len(whole)
+    return pd.DataFrame([row[: len(columns)] for row in whole], columns=columns)
+
+
+def _open(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Return the header, and line number and fields of each row that is not blank."""
     _, header = next(read_lines(path, "latin-1"), (0, ""))
     original = ";" in header
     if not (original or "," in header):
@@ -85,6 +110,5 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         doublequote=not original,
         strict=False,
     )
-    next(reader)
-    for row in reader:
-        yield reader.line_num, row
+    rows = ((reader.line_num, row) for row in csv_rows(reader, path) if row)
+    return next(rows)[1], rows

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gnnrec.data.dataset import Dataset, id_table
-from gnnrec.data.files import find_file, find_optional, read_lines
+from gnnrec.data.files import csv_rows, find_file, find_optional, read_lines
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import DataError
 
@@ -66,8 +66,10 @@ def _lists(path: Path) -> tuple[np.ndarray, np.ndarray]:
         fields = text.split()
         try:
             values = np.array(fields, dtype=np.int32)
-        except ValueError as error:
-            raise DataError(f"'{path}' line {line}: expected whole numbers ({error})") from error
+        except (ValueError, OverflowError) as error:
+            raise DataError(f"'{path}' line {line}: expected whole numbers below 2^31 ({error})") from error
+        if len(values) and values.min() < 0:
+            raise DataError(f"'{path}' line {line}: numbers must not be negative (got {values.min()})")
         if len(values) and values[0] != len(values) - 1:
             raise DataError(f"'{path}' line {line}: says {values[0]} values and holds {len(values) - 1}")
         rows.append(values[1:])
@@ -100,7 +102,7 @@ def _abstracts(folder: Path) -> list[str] | None:
     if table is not None:
         texts: dict[int, str] = {}
         reader = csv.DictReader(line for _, line in read_lines(table, "latin-1"))
-        for row in reader:
+        for row in csv_rows(reader, table):
             try:
                 place = int(row["doc.id"]) - 1
             except (KeyError, TypeError, ValueError) as error:

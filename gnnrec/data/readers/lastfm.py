@@ -31,7 +31,8 @@ def read_lastfm(folder: str | Path, name: str = "lastfm-hetrec") -> Dataset:
     tables = {}
     friends = find_optional(folder, "user_friends.dat")
     if friends is not None:
-        tables["friends"] = read_table(friends, "\t").to_pandas().set_axis(["user", "friend"], axis=1)
+        pairs = read_table(friends, "\t", columns=["userID", "friendID"])
+        tables["friends"] = pairs.rename_columns(["user", "friend"]).to_pandas()
     tags = _read_tags(folder)
     if tags is not None:
         tables["tags"] = tags
@@ -59,8 +60,15 @@ def _read_tags(folder: Path) -> pd.DataFrame | None:
     words = find_optional(folder, "tags.dat")
     if path is None or words is None:
         return None
-    tags = read_table(path, "\t").to_pandas().rename(columns={"userID": "user", "artistID": "item"})
-    names = read_table(words, "\t", types={"tagValue": pa.string()}, encoding="latin-1").to_pandas()
+    moment = ["timestamp"] if dated else ["day", "month", "year"]
+    tags = (
+        read_table(path, "\t", columns=["userID", "artistID", "tagID", *moment])
+        .to_pandas()
+        .rename(columns={"userID": "user", "artistID": "item"})
+    )
+    names = read_table(
+        words, "\t", types={"tagValue": pa.string()}, encoding="latin-1", columns=["tagID", "tagValue"]
+    ).to_pandas()
     tags["tag"] = tags["tagID"].map(names.set_index("tagID")["tagValue"])
     if dated is not None:
         tags["timestamp"] = tags["timestamp"] // 1000

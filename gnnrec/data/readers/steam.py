@@ -14,7 +14,7 @@ import pandas as pd
 
 from gnnrec.data.build import IdCollector, build_dataset
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import field_of, find_file, find_optional, read_json_lines
+from gnnrec.data.files import field_of, find_file, find_optional, id_of, number_of, read_json_lines
 from gnnrec.data.readers.yelp import seconds
 
 
@@ -29,10 +29,10 @@ def read_steam(folder: str | Path, name: str = "steam") -> Dataset:
     users, items = IdCollector(), IdCollector()
     times, hours = array("q"), array("f")
     for number, record in read_json_lines(path):
-        users.add(str(field_of(record, ("username", "user_id"), path, number)))
-        items.add(str(field_of(record, ("product_id", "item_id"), path, number)))
+        users.add(id_of(record, ("username", "user_id"), path, number))
+        items.add(id_of(record, ("product_id", "item_id"), path, number))
         times.append(seconds(str(field_of(record, ("date",), path, number)), path, number))
-        hours.append(float(record.get("hours") or 0))
+        hours.append(number_of(record, ("hours",), path, number) if record.get("hours") else 0.0)
     return build_dataset(
         name,
         users.ids(),

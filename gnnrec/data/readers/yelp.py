@@ -14,7 +14,7 @@ import pandas as pd
 
 from gnnrec.data.build import IdCollector, build_dataset
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import field_of, find_file, find_optional, read_json_lines
+from gnnrec.data.files import field_of, find_file, find_optional, id_of, number_of, read_json_lines
 from gnnrec.errors import DataError
 
 LICENSE = "Yelp Dataset Terms of Use: academic use, no redistribution"
@@ -32,9 +32,9 @@ def read_yelp(folder: str | Path, name: str = "yelp", friends: bool = False) -> 
     users, items = IdCollector(), IdCollector()
     ratings, times = array("f"), array("q")
     for number, record in read_json_lines(path):
-        users.add(field_of(record, ("user_id",), path, number))
-        items.add(field_of(record, ("business_id",), path, number))
-        ratings.append(float(field_of(record, ("stars",), path, number)))
+        users.add(id_of(record, ("user_id",), path, number))
+        items.add(id_of(record, ("business_id",), path, number))
+        ratings.append(number_of(record, ("stars",), path, number))
         times.append(seconds(str(field_of(record, ("date",), path, number)), path, number))
     tables = {}
     if friends:
@@ -68,7 +68,7 @@ def _read_businesses(folder: Path) -> pd.DataFrame | None:
         categories = record.get("categories") or ""
         categories = ", ".join(categories) if isinstance(categories, list) else str(categories)
         text = ". ".join(part for part in (name, categories, city) if part)
-        rows.append((field_of(record, ("business_id",), path, number), name, categories, city, state, text))
+        rows.append((id_of(record, ("business_id",), path, number), name, categories, city, state, text))
     return pd.DataFrame(rows, columns=["item_id", "title", "categories", "city", "state", "text"])
 
 
@@ -76,7 +76,7 @@ def _read_friends(path: Path, users: IdCollector) -> pd.DataFrame:
     """Return the friendships of users who reviewed, as raw ids."""
     rows = []
     for number, record in read_json_lines(path):
-        user = field_of(record, ("user_id",), path, number)
+        user = id_of(record, ("user_id",), path, number)
         listed = record.get("friends") or []
         names = listed if isinstance(listed, list) else [part.strip() for part in str(listed).split(",")]
         if user in users:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gnnrec.data.native import read_native, write_native
 from gnnrec.data.readers.amazon import read_amazon
 from gnnrec.data.readers.bookcrossing import read_bookcrossing
 from gnnrec.data.readers.citeulike import read_citeulike
@@ -77,6 +78,31 @@ def test_amazon_errors_name_the_line(tmp_path: Path) -> None:
         read_amazon(path)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"overall": "five"}, "'overall' or 'rating' must be a number \\(got 'five'\\)"),
+        ({"overall": float("nan")}, "'overall' or 'rating' must be a number"),
+        ({"unixReviewTime": "01 2, 2014"}, "'unixReviewTime' .* must be a number \\(got '01 2, 2014'\\)"),
+        ({"unixReviewTime": 1e30}, "'unixReviewTime' .* must be a number"),
+        ({"reviewerID": ["A1"]}, "'reviewerID' or 'user_id' must be an id \\(got \\['A1'\\]\\)"),
+    ],
+)
+def test_amazon_fields_of_another_type_are_named(tmp_path: Path, wrong: dict, message: str) -> None:
+    good = {"reviewerID": "A1", "asin": "B2", "overall": 5.0, "unixReviewTime": 1169596800}
+    path = lines(tmp_path / "reviews.json", good, {**good, **wrong})
+    with pytest.raises(DataError, match=rf"reviews\.json' line 2: {message}"):
+        read_amazon(path)
+
+
+def test_amazon_ids_are_text_also_where_some_are_numbers(tmp_path: Path) -> None:
+    good = {"reviewerID": "A1", "asin": "b", "overall": 5.0, "unixReviewTime": 1169596800}
+    path = lines(tmp_path / "reviews.json", good, {**good, "asin": 1})
+    dataset = read_amazon(path, lines(tmp_path / "meta.json", {"asin": 1, "title": "One"}))
+    assert read_native(write_native(dataset, tmp_path / "out")).items["item_id"].tolist() == ["1", "b"]
+    assert dataset.items["title"][0] == "One"
+
+
 def test_literals_are_never_executed(tmp_path: Path) -> None:
     path = tmp_path / "reviews.json"
     path.write_text("{'reviewerID': __import__('os').getcwd()}\n")
@@ -116,6 +142,9 @@ def test_yelp(tmp_path: Path) -> None:
     assert dataset.card["notes"]["num_dangling_rows_in_friends"] == 1
     assert dataset.interactions.timestamp is not None
     assert dataset.interactions.timestamp[0] == 1531001351
+    lines(tmp_path / "yelp_academic_dataset_review.json", review, {**review, "stars": "n/a"})
+    with pytest.raises(DataError, match=r"review\.json' line 2: 'stars' must be a number \(got 'n/a'\)"):
+        read_yelp(tmp_path)
 
 
 def test_gowalla(tmp_path: Path) -> None:
@@ -153,6 +182,11 @@ def test_lastfm(tmp_path: Path) -> None:
     assert dataset.context["plays"].tolist() == [13883, 11690, 5]
     assert dataset.tables["tags"]["tag"].tolist() == ["canção"]
     assert dataset.tables["friends"].to_numpy().tolist() == [[0, 1], [1, 0]]
+    (tmp_path / "user_friends.dat").write_text("userID\tfriendID\tsince\n2\t4\t2009\n")
+    assert read_lastfm(tmp_path).tables["friends"].to_numpy().tolist() == [[0, 1]]
+    (tmp_path / "user_taggedartists.dat").write_text("userID\tartistID\tday\tmonth\tyear\n2\t2\t1\t4\t2009\n")
+    with pytest.raises(DataError, match=r"user_taggedartists\.dat' has no column 'tagID'"):
+        read_lastfm(tmp_path)
 
 
 @pytest.mark.parametrize("original", [True, False])
@@ -185,6 +219,44 @@ def test_bookcrossing(tmp_path: Path, original: bool) -> None:
     assert dataset.interactions.rating.tolist() == [0, 5]
 
 
+def test_bookcrossing_counts_what_it_leaves_out(tmp_path: Path) -> None:
+    ratings = tmp_path / "Ratings.csv"
+    ratings.write_text("User-ID,ISBN,Book-Rating\n1,a,0\n3,b,5\n\n")
+    books = tmp_path / "Books.csv"
+    head = "ISBN,Book-Title,Book-Author,Year-Of-Publication,Publisher\n"
+    books.write_text(head + "a,A,B,1999,C\nb,too,short\nc,D,E,2000,F,too long\n")
+    users = tmp_path / "Users.csv"
+    users.write_text("User-ID,Location,Age\n1,here,30\n2,there,40\n3,x\n")
+    dataset = read_bookcrossing(tmp_path)
+    assert dataset.items["item_id"].tolist() == ["a", "b"]
+    assert dataset.users["user_id"].tolist() == ["1", "3"]
+    assert dataset.card["notes"] == {
+        "num_malformed_book_rows": 2,
+        "num_malformed_user_rows": 1,
+        "num_users_without_ratings": 1,
+        "num_users_without_a_row": 1,
+        "num_items_without_a_row": 1,
+        "num_items_without_text": 1,
+    }
+    books.write_text(head)
+    users.write_text("User-ID,Location,Age\n")
+    assert read_bookcrossing(tmp_path).card["notes"]["num_users_without_a_row"] == 2
+    books.write_text(head + "a,A,B,1999,C\na,D,E,2000,F\n")
+    with pytest.raises(DataError, match=r"repeats the id 'a' \(rows 1 and 2"):
+        read_bookcrossing(tmp_path)
+    books.write_text("ISBN,Book-Title\na,A\n")
+    with pytest.raises(DataError, match=r"Books\.csv' line 1: expected the columns item_id, title"):
+        read_bookcrossing(tmp_path)
+    books.write_text(head + 'a,"A,B,1999,C\n' + "b,A,B,1999,C\n" * 20_000)
+    with pytest.raises(
+        DataError, match=r"Books\.csv' up to line \d+: field larger .* a quote that is not closed"
+    ):
+        read_bookcrossing(tmp_path)
+    ratings.write_text("User-ID,ISBN,Book-Rating\n1,a,0\n3,b,5,6\n")
+    with pytest.raises(DataError, match=r"Ratings\.csv' line 3: expected user, ISBN and a rating"):
+        read_bookcrossing(tmp_path)
+
+
 def test_citeulike_a(tmp_path: Path) -> None:
     (tmp_path / "users.dat").write_text("2 0 3\n1 3\n")
     (tmp_path / "citations.dat").write_text("1 2\n0\n1 0\n0\n")
@@ -202,6 +274,15 @@ def test_citeulike_a(tmp_path: Path) -> None:
     assert read_citeulike(tmp_path, text="tags").items["text"][2] == "rr_interval"
     (tmp_path / "users.dat").write_text("2 0 3\n3 3\n")
     with pytest.raises(DataError, match=r"users\.dat' line 2: says 3 values and holds 1"):
+        read_citeulike(tmp_path)
+    for number in ("99999999999", "-1"):
+        (tmp_path / "users.dat").write_text(f"2 0 3\n1 {number}\n")
+        with pytest.raises(DataError, match=r"users\.dat' line 2: "):
+            read_citeulike(tmp_path)
+    (tmp_path / "users.dat").write_text("2 0 3\n")
+    with (tmp_path / "raw-data.csv").open("a") as stream:
+        stream.write('"2","b","43","' + "word\n" * 40_000)
+    with pytest.raises(DataError, match=r"raw-data\.csv' up to line \d+: field larger"):
         read_citeulike(tmp_path)
 
 
@@ -227,6 +308,11 @@ def test_steam(tmp_path: Path) -> None:
     assert dataset.items["text"][0] == "Lost. Kot. Action, Indie"
     assert dataset.context is not None
     np.testing.assert_allclose(dataset.context["hours"], [0.1, 0.0])
+    (tmp_path / "steam_reviews.json.gz").write_bytes(
+        gzip.compress(reviews.replace("0.1", "'1,024.5'").encode())
+    )
+    with pytest.raises(DataError, match=r"line 1: 'hours' must be a number \(got '1,024\.5'\)"):
+        read_steam(tmp_path)
 
 
 def test_mind(tmp_path: Path) -> None:
