@@ -17,6 +17,7 @@ from gnnrec.data.groups import text_lengths
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.tables import table_ids
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
+from gnnrec.typed import TARGET, build
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,9 @@ def min_text(dataset: Dataset, chars: int = 1, columns: Sequence[str] = ("text",
     return _keep(dataset, long_enough[dataset.interactions.item])
 
 
-def time_window(dataset: Dataset, start: int | None = None, end: int | None = None) -> Dataset:
+def time_window(
+    dataset: Dataset, start: int | float | None = None, end: int | float | None = None
+) -> Dataset:
     """Keep the interactions from `start` (included) to `end` (left out), in the unit of the timestamps."""
     times = dataset.interactions.timestamp
     if times is None:
@@ -113,6 +116,7 @@ def time_window(dataset: Dataset, start: int | None = None, end: int | None = No
 def sample_users(dataset: Dataset, num: int, seed: int = 0) -> Dataset:
     """Keep the interactions of `num` users with interactions, drawn at random."""
     check_range("num", num, "sample_users", low=1)
+    check_range("seed", seed, "sample_users", low=0)
     active = np.flatnonzero(dataset.interactions.user_counts())
     chosen = np.zeros(dataset.num_users, dtype=bool)
     chosen[np.random.default_rng(seed).permutation(active)[:num]] = True
@@ -193,7 +197,7 @@ def apply_recipe(dataset: Dataset, recipe: Sequence[Mapping[str, Any]]) -> Datas
             if key not in known:
                 raise ConfigError(f"unknown option '{key}' of step '{name}'{suggest(key, known)}")
         before = _sizes(dataset)
-        dataset = STEPS[name](dataset, **options)
+        dataset = build({TARGET: f"{__name__}.{name}", **options}, name, dataset=dataset)
         after = _sizes(dataset)
         log.append(
             {

@@ -135,6 +135,18 @@ def test_a_recipe_does_not_depend_on_row_order(seed: int) -> None:
         ({"step": "min_rating", "at_least": 6}, DataError, "leaves no interactions"),
         ({"step": "min_text", "columns": ["txt"]}, ConfigError, "unknown item column 'txt'"),
         ({"step": "deduplicate", "keep": "all"}, ConfigError, "unknown keep 'all'"),
+        ({"step": "min_rating"}, ConfigError, "'min_rating' lacks the key 'at_least'"),
+        ({"step": "min_rating", "at_least": "4"}, ConfigError, "'min_rating.at_least' must be of type float"),
+        (
+            {"step": "time_window", "start": "2020"},
+            ConfigError,
+            "'time_window.start' must be of type int or float",
+        ),
+        ({"step": "sample_users", "num": 2.5}, ConfigError, "'sample_users.num' must be of type int"),
+        ({"step": "sample_users", "num": 5, "seed": -1}, ConfigError, "'seed' must be in .* 'sample_users'"),
+        ({"step": "min_text", "columns": "text"}, ConfigError, "'min_text.columns' must be of type list"),
+        ({"step": "k_core", "k": 2.5}, ConfigError, "'k_core.k' must be of type int"),
+        ({"step": "drop_unused", "users": "no"}, ConfigError, "'drop_unused.users' must be of type bool"),
     ],
 )
 def test_wrong_steps_are_named(step: dict, error: type[Exception], message: str) -> None:
