@@ -1,6 +1,7 @@
 """Your own data: python data_scripts/table.py NAME ratings.csv --user userId --item movieId [...]
 
-Also reads RecBole atomic files (--format recbole FOLDER) and LightGCN lists (--format lightgcn FOLDER).
+Also reads RecBole atomic files (--format recbole FOLDER) and LightGCN lists (--format lightgcn FOLDER), without
+the options of tables. Of several RecBole data sets in a folder, NAME says which.
 """
 
 from __future__ import annotations
@@ -13,14 +14,21 @@ from pathlib import Path
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.prepare import Family, add_options, guarded, prepare, recipe_of
 from gnnrec.data.readers.lightgcn import read_lightgcn
-from gnnrec.data.readers.recbole import read_recbole
+from gnnrec.data.readers.recbole import names_of_files, read_recbole
 from gnnrec.data.readers.tabular import read_tabular
+from gnnrec.errors import ConfigError
+
+OF_TABLES = (
+    *("user", "item", "rating", "timestamp", "items", "item_id", "text", "text_from", "users", "user_id"),
+    *("separator", "encoding"),
+)
 
 
 def read(options: argparse.Namespace) -> Dataset:
     """Read the data set in the form that the options name."""
     if options.format == "recbole":
-        return read_recbole(options.path)
+        named = options.name in names_of_files(options.path)
+        return read_recbole(options.path, options.name if named else None)
     if options.format == "lightgcn":
         return read_lightgcn(options.path, options.name)
     return read_tabular(
@@ -39,6 +47,28 @@ def read(options: argparse.Namespace) -> Dataset:
         name=options.name,
         text_from=options.text_from,
     )
+
+
+def refuse_unused(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Raise a ConfigError for an option that would have no effect."""
+    if options.given:
+        raise ConfigError("--from: this script reads the PATH given after NAME, leave it out")
+    if options.format == "table":
+        return
+    given = [name for name in OF_TABLES if getattr(options, name) != parser.get_default(name)]
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(
+            f"{names}: only tables have such options, leave them out with --format {options.format}"
+        )
+
+
+def convert(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Write the native folder that the options ask for."""
+    refuse_unused(options, parser)
+    family = Family(options.name, lambda folder: read(options), options.license, options.citation)
+    beside = [Path(path) for path in (options.items, options.users) if path]
+    prepare(family, Path(options.path), options.out, recipe_of(options), beside)
 
 
 def main() -> int:
@@ -68,9 +98,7 @@ def main() -> int:
     add_options(parser)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="  %(message)s")
-    family = Family(options.name, lambda folder: read(options), options.license, options.citation)
-    given = Path(options.path)
-    return guarded(lambda: prepare(family, given, options.out, recipe_of(options)))
+    return guarded(lambda: convert(options, parser))
 
 
 if __name__ == "__main__":

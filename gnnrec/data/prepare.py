@@ -92,11 +92,12 @@ def prepare(
     given: str | Path | None = None,
     out: str | Path | None = None,
     recipe: Sequence[dict] = (),
+    beside: Sequence[Path] = (),
 ) -> Path:
     """Make the native folder of a release from fetched files, or from those in `given`, and return it.
 
     Nothing is written before everything was read. The card holds all facts and the SHA-256 of every source
-    file.
+    file, also of those that `read` takes from elsewhere: `beside`.
     """
     target = Path(out) if out is not None else data_home() / _free_name(family.name)
     print(f"{family.name}\n  licence:  {family.license}\n  citation: {family.citation}")
@@ -107,7 +108,7 @@ def prepare(
         if recipe:
             dataset = apply_recipe(dataset, recipe)
         card = {**dataset.card, "license": family.license, "citation": family.citation, "name": family.name}
-        card["files"] = {path.name: sha256_file(path) for path in files}
+        card["files"] = _checksums([*files, *beside])
         dataset = replace(dataset, name=family.name, card=card)
         facts = describe(dataset)
         write_native(replace(dataset, card={**card, "facts": facts}), target)
@@ -127,6 +128,12 @@ def _free_name(name: str) -> str:
             f"'{name}' is no name of a folder in the data home: choose one without '/', or give --out"
         )
     return name
+
+
+def _checksums(files: list[Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file by its name, or by its path where several have that name."""
+    names = [path.name for path in files]
+    return {path.name if names.count(path.name) == 1 else str(path): sha256_file(path) for path in files}
 
 
 def _given_files(path: Path) -> list[Path]:

@@ -121,8 +121,56 @@ def test_your_own_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     dataset = load_dataset(tmp_path / "out")
     assert dataset.items["text"].tolist() == [f"Item {n}" for n in range(5)]
     assert dataset.interactions.unique
+    assert dataset.card["files"] == {
+        name: sha256_file(tmp_path / name) for name in ("ratings.csv", "items.csv")
+    }
     monkeypatch.setattr(sys, "argv", [*argv, "--recipe", "{"])
     assert script("table").main() == 2
+
+
+def test_files_of_one_name_are_all_listed(tmp_path: Path) -> None:
+    path = table(tmp_path)
+    other = tmp_path / "other" / path.name
+    other.parent.mkdir()
+    other.write_text("item\ni0\n")
+    family = Family("toy", lambda _: read_tabular(path), "none", "none")
+    dataset = load_dataset(prepare(family, path, tmp_path / "out", beside=[other]))
+    assert dataset.card["files"] == {str(file): sha256_file(file) for file in (path, other)}
+
+
+@pytest.mark.parametrize("kind", ["recbole", "lightgcn"])
+def test_options_of_tables_are_refused_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    (tmp_path / "train.txt").write_text("0 1\n")
+    argv = ["table.py", "mine", str(tmp_path), "--format", kind, "--item-id", "id", "--encoding", "latin-1"]
+    monkeypatch.setattr(sys, "argv", argv)
+    assert script("table").main() == 2
+    assert f"--item-id, --encoding: only tables have such options, leave them out with --format {kind}" in (
+        capsys.readouterr().err
+    )
+    monkeypatch.setattr(sys, "argv", [*argv[:5], "--from", str(tmp_path)])
+    assert script("table").main() == 2
+    assert "--from: this script reads the PATH given after NAME" in capsys.readouterr().err
+
+
+def test_recbole_files_may_be_called_otherwise_than_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "argv", ["table.py", "b", str(folder), "--format", "recbole"])
+    monkeypatch.setenv("GNNREC_DATA", str(tmp_path / "home"))
+    for part in ("train", "test"):
+        (folder / f"a.{part}.inter").write_text(f"user_id:token\titem_id:token\nu\t{part}\n")
+    assert script("table").main() == 0  # the only one there
+    assert load_dataset("b").items["item_id"].tolist() == ["test", "train"]
+    (folder / "b.inter").write_text("user_id:token\titem_id:token\nu\tof b\n")
+    assert script("table").main() == 0  # the one that is named
+    assert load_dataset("b").items["item_id"].tolist() == ["of b"]
+    (folder / "b.inter").rename(folder / "c.inter")
+    assert script("table").main() == 2
+    assert "the name of the data set must be that of its files" in capsys.readouterr().err
 
 
 def test_nothing_is_written_when_reading_fails(tmp_path: Path) -> None:

@@ -33,14 +33,16 @@ _PARTS = {"train": 0, "valid": 1, "test": 2}
 
 
 def read_recbole(folder: str | Path, name: str | None = None) -> Dataset:
-    """Return a data set in RecBole's atomic files; `name` defaults to the name of the folder.
+    """Return a data set in RecBole's atomic files.
+
+    `name` is that of the files; by default that of the folder, or of the only .inter file in it.
 
     Columns keep their names without the type; of .inter, the columns user_id, item_id, rating and timestamp
     are taken. NAME.train.inter, .valid.inter and .test.inter become the published split. .kg becomes the
     table `kg` (head, relation, tail), .link the item column `kg_entity`. A `text` column is taken as it is.
     """
     folder = Path(folder)
-    name = name or folder.name
+    name = name or _name_of_files(folder)
     table, published = _interactions(folder, name)
     items = _optional(folder / f"{name}.item")
     users = _optional(folder / f"{name}.user")
@@ -68,6 +70,18 @@ def read_recbole(folder: str | Path, name: str | None = None) -> Dataset:
     )
 
 
+def names_of_files(folder: str | Path) -> list[str]:
+    """Return the names of the data sets that have an .inter file in the folder."""
+    stems = [path.name.removesuffix(".inter") for path in Path(folder).glob("*.inter")]
+    ends = tuple(f".{part}" for part in _PARTS)
+    return sorted({stem.rpartition(".")[0] if stem.endswith(ends) else stem for stem in stems})
+
+
+def _name_of_files(folder: Path) -> str:
+    found = names_of_files(folder)
+    return found[0] if len(found) == 1 else folder.name
+
+
 def _interactions(folder: Path, name: str) -> tuple[pa.Table, np.ndarray | None]:
     whole = folder / f"{name}.inter"
     if whole.is_file():
@@ -76,8 +90,7 @@ def _interactions(folder: Path, name: str) -> tuple[pa.Table, np.ndarray | None]
     if not (found["train"].is_file() and found["test"].is_file()):
         here = ", ".join(sorted(entry.name for entry in folder.glob("*.inter"))) or "no .inter file"
         raise DataError(
-            f"'{folder}' has no {name}.inter (it has: {here}); pass name=NAME if the files are called "
-            f"otherwise"
+            f"'{folder}' has no {name}.inter (it has: {here}); the name of the data set must be that of its files"
         )
     tables, codes = [], []
     for part, path in found.items():
