@@ -1,6 +1,6 @@
 """Seconds, memory and the distance from the machine's limit of the models without gradient training.
 
-    python benchmarks/closed_form.py --dataset FOLDER --models ease item_knn gfcf
+    python benchmarks/closed_form.py --dataset FOLDER --models ease_items item_knn gfcf
     python benchmarks/closed_form.py --pairs 200000 --users 6000 --items 4000       generated data
 
 Each model runs in a process of its own, so that its peak memory is its own. `plain_ease` is EASE as it is usually

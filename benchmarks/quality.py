@@ -4,8 +4,9 @@
     python benchmarks/quality.py --data FOLDER --runs "model=simgcl" "model=lightgcn-ssm init=spectral train=large"
 
 Every run is `experiments/run.py`'s with these overrides, on the published split, judged on validation after each epoch;
-the test is never touched. The clock counts training alone, not validation, and stops a run after --seconds. A run whose
-learning rate decays should name `train.epochs`, so that the decay fits into its time. Rows are added to
+the test is never touched. Of a model that is fused with baselines the graph part alone is trained and judged; models
+that read texts are refused. The clock counts training alone, not validation, and stops a run after --seconds. A run
+whose learning rate decays should name `train.epochs`, so that the decay fits into its time. Rows are added to
 results/benchmarks/quality.csv, and the figure beside it is drawn from all of them.
 """
 
@@ -32,6 +33,7 @@ from gnnrec.config import RunConfig
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.groups import item_groups, user_groups
 from gnnrec.data.splits import Split, make_split
+from gnnrec.errors import ConfigError
 from gnnrec.evaluation.evaluate import evaluate
 from gnnrec.evaluation.task import Task, validation_task
 from gnnrec.make import make_objective, make_recommender
@@ -75,6 +77,8 @@ def main(argv: Sequence[str]) -> None:
     for words in arguments.runs:
         overrides = ["dataset=folder", f"dataset.name={arguments.data}", "split=published", *words.split()]
         config = RunConfig.from_dict(compose_config([*overrides, f"device={arguments.device}"]))
+        if any(config.needs_text()):
+            raise ConfigError(f"'{words}' reads texts, which are not loaded here: name a model without them")
         rows = pd.DataFrame(measure(config, split, arguments.seconds))
         rows.insert(0, "run", words)
         rows.insert(0, "data", Path(arguments.data).name)

@@ -21,9 +21,9 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from experiments.cli import run_main
+from experiments.compose import compose_config
 from gnnrec import baselines
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.groups import item_groups, user_groups
@@ -33,6 +33,7 @@ from gnnrec.evaluation.task import Task, test_task, validation_task
 from gnnrec.files import whole_file
 from gnnrec.text import TextConfig
 from gnnrec.text.nodes import node_vectors
+from gnnrec.typed import read
 
 SELECT = "ndcg@20"
 GROUPS = ("", "head/", "mid/", "tail/", "cold/", "cold_only/", "warm_only/")
@@ -72,13 +73,12 @@ def main(argv: Sequence[str]) -> None:
     split = make_split(dataset, arguments.split, arguments.seed)
     vectors = None
     if any(name in WITH_TEXT for name in arguments.models):
-        path = Path(__file__).parents[1] / "experiments" / "conf" / "text" / f"{arguments.text}.yaml"
-        config = TextConfig(**yaml.safe_load(path.read_text(encoding="utf-8")))
+        config = read(TextConfig, compose_config([f"text={arguments.text}"])["text"])
         vectors = node_vectors(dataset, "item", config, split.train, split.fingerprint).vectors
     for name in arguments.models:
         row = tune(name, split, vectors if name in WITH_TEXT else None)
         command = f"python benchmarks/tune_baselines.py --dataset {dataset.name} --split {arguments.split}"
-        command += f" --seed {arguments.seed} --models {name}"
+        command += f" --seed {arguments.seed} --text {arguments.text} --models {name} --out {arguments.out}"
         row = {
             "dataset": dataset.name,
             "split": split.name,
