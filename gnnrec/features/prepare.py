@@ -116,7 +116,7 @@ def side_by_side(blocks: Sequence[Prepared]) -> Tensor:
     if not dense:
         raise ConfigError(
             "'text_init', 'neighbours' and terms that read text need a block with vectors: kind=text, vectors or "
-            "multi_hot (got kind=bag alone)"
+            "multi_hot (got kind=bag alone; init.neighbours=0 does without)"
         )
     return dense[0] if len(dense) == 1 else torch.cat(dense, dim=1)
 

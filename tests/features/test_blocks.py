@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -350,13 +351,15 @@ def test_a_text_baseline_beside_a_model_takes_the_blocks_side_by_side(folder: Pa
 def test_the_example_of_the_documentation_is_read(folder: Path) -> None:
     text = (Path(__file__).parents[2] / "docs/text.md").read_text(encoding="utf-8")
     example = yaml.safe_load(
-        textwrap.dedent(text[text.index("    init:\n") : text.index("On a command line")])
+        textwrap.dedent(text[text.index("    defaults: [id, _self_]\n") : text.index("On a command line")])
     )
-    read = config(folder, **example["init"])
+    assert example.pop("defaults") == ["id", "_self_"]
+    read = config(folder, **example)
     assert list(read.init.item_blocks) == ["title", "about", "genres", "cover"]
     assert RunConfig.from_dict(read.to_dict()) == read
-    [override] = re.findall(r'On a command line: `"(.*?)"`', text)
-    composed = RunConfig.from_dict(compose_config(["init=id_text", override]))
+    [words] = re.findall(r"On a command line: `(.*?)`", text)
+    composed = RunConfig.from_dict(compose_config(shlex.split(words)))
+    assert composed.init.neighbours == 0
     assert composed.init.item_blocks["tags"].kind == "bag"
 
 
