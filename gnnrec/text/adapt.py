@@ -25,7 +25,7 @@ from gnnrec.text.adapt_objectives import DrawLoss, mlm_losses, pair_losses, text
 from gnnrec.text.cache import text_keys
 from gnnrec.text.config import TextConfig
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json
-from gnnrec.text.settings import read_settings
+from gnnrec.text.settings import read_modules, read_settings
 from gnnrec.text.synonyms import replace_by_synonyms
 from gnnrec.text.transformer import TransformerEncoder, load_model, pad_batch, quiet
 
@@ -206,11 +206,11 @@ def _write_folder(
         for name in ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
             if (model.path / name).is_file():
                 shutil.copy(model.path / name, temporary / name)
-        for module in read_json(model.path / "modules.json", []):
-            source = model.path / module["path"] / "config.json"
-            if module["path"] and source.is_file():
-                (temporary / module["path"]).mkdir()
-                shutil.copy(source, temporary / module["path"] / "config.json")
+        for _, path in read_modules(model):
+            source = model.path / path / "config.json"
+            if path and source.is_file():
+                (temporary / path).mkdir()
+                shutil.copy(source, temporary / path / "config.json")
         write_text(temporary / CARD, json.dumps(card, indent=1) + "\n")
         temporary.rename(folder)
     except OSError as error:

@@ -1,19 +1,31 @@
-"""The Dense modules that some sentence-transformers models put after pooling."""
+"""The Dense and Normalize modules that some sentence-transformers models put after pooling."""
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.text.models import ModelFolder, read_json
 
+# Stands in Settings.dense where vectors are made of length one before a Dense; no module's path begins like this.
+NORMALIZE = "/normalize"
 _ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU}
 
 
+class Normalize(nn.Module):
+    """Divide each vector by its length."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return F.normalize(vectors, dim=-1)
+
+
 def load_dense(model: ModelFolder, path: str) -> nn.Module:
-    """Return y = activation(W x + b) as the module folder `path` of a model folder says, in float32."""
+    """Return y = activation(W x + b) as the module folder `path` of a model folder says, in float32; or Normalize."""
+    if path == NORMALIZE:
+        return Normalize()
     folder = model.path / path
     settings = read_json(folder / "config.json", {})
     try:
@@ -23,7 +35,7 @@ def load_dense(model: ModelFolder, path: str) -> nn.Module:
         raise DataError(
             f"the dense layer '{folder}' of text model '{model.name}' cannot be read: {error}"
         ) from error
-    name = str(settings.get("activation_function", "Identity")).rsplit(".", 1)[-1]
+    name = str(settings.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
     if name not in _ACTIVATIONS:
         raise ConfigError(
             f"text model '{model.name}' uses the activation {name} after pooling, which is not here; "

@@ -67,21 +67,27 @@ def check_split(model: ModelFolder, split: str | None) -> None:
 
 def split_of(card: Path) -> str | None:
     """Return the fingerprint of the split that a card names; None where there is no card, or it names none."""
-    content = read_json(card, {})
-    made_from = content.get("split") if isinstance(content, dict) else content
+    made_from = read_json(card, {}).get("split")
     if made_from is not None and not isinstance(made_from, str):
         raise DataError(f"'{card}' must be an object whose 'split' is a fingerprint (got {made_from!r})")
     return made_from
 
 
 def read_json(path: Path, default: Any) -> Any:
-    """Return the content of a JSON file of a model folder, or `default` where there is none."""
+    """Return the content of a JSON file of a model folder, or `default` where there is none.
+
+    A list or an object as default says what the file must hold.
+    """
     if not path.is_file():
         return default
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"'{path}' is not valid JSON ({error})") from error
+    if default is not None and not isinstance(content, type(default)):
+        kind = "list" if isinstance(default, list) else "object"
+        raise DataError(f"'{path}' must hold a JSON {kind} (got {str(content)[:40]})")
+    return content
 
 
 def _packaged_minilm() -> Path | None:

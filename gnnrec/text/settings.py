@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gnnrec.errors import ConfigError
+from gnnrec.errors import ConfigError, DataError
 from gnnrec.text.config import TextConfig
+from gnnrec.text.dense import NORMALIZE
 from gnnrec.text.models import ModelFolder, read_json
 
 _POOLING_FLAGS = {
@@ -36,24 +37,45 @@ def read_settings(model: ModelFolder, config: TextConfig) -> Settings:
     Without such files, pooling is 'last' for causal language models, with or without their head, and 'mean' for all
     others.
     """
-    modules = read_json(model.path / "modules.json", [])
-    kinds = {str(module.get("type", "")).rsplit(".", 1)[-1]: module for module in modules}
-    unknown = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize", "Dense", "Dropout"})
+    modules = read_modules(model)
+    paths = dict(modules)
+    unknown = sorted(paths.keys() - {"Transformer", "Pooling", "Normalize", "Dense", "Dropout"})
     if unknown and config.pooling is None:
         raise ConfigError(
             f"text model '{model.name}' has a module {unknown[0]} that gnnrec cannot apply; "
             "set text.pooling to leave the model's own modules out"
         )
-    pooling_file = model.path / kinds["Pooling"]["path"] / "config.json" if "Pooling" in kinds else None
+    pooling_file = model.path / paths["Pooling"] / "config.json" if "Pooling" in paths else None
     saved = read_json(pooling_file, {}) if pooling_file else {}
-    dense = tuple(str(m["path"]) for m in modules if str(m.get("type", "")).endswith(".Dense"))
     return Settings(
         pooling=config.pooling or _own_pooling(model, saved),
         prompt=_prompt(model, config.prompt),
         pool_prompt=bool(saved.get("include_prompt", True)),
-        dense=dense if config.pooling is None else (),
+        dense=_after_pooling(modules) if config.pooling is None else (),
         lower_case=bool(read_json(model.path / "sentence_bert_config.json", {}).get("do_lower_case", False)),
     )
+
+
+def read_modules(model: ModelFolder) -> list[tuple[str, str]]:
+    """Return kind and path of each sentence-transformers module, in the order in which they are applied."""
+    file = model.path / "modules.json"
+    modules = read_json(file, [])
+    if not all(isinstance(module, dict) and isinstance(module.get("path"), str) for module in modules):
+        raise DataError(f"'{file}' must hold a list of objects with 'type' and 'path', a text")
+    return [(str(module.get("type", "")).rsplit(".", 1)[-1], module["path"]) for module in modules]
+
+
+def _after_pooling(modules: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the paths of the Dense modules, with NORMALIZE where a Normalize stands before one of them.
+
+    After the last Dense, `text.normalize` decides.
+    """
+    steps = [
+        NORMALIZE if kind == "Normalize" else path for kind, path in modules if kind in ("Dense", "Normalize")
+    ]
+    while steps and steps[-1] == NORMALIZE:
+        del steps[-1]
+    return tuple(steps)
 
 
 def _own_pooling(model: ModelFolder, saved: dict[str, Any]) -> str:
@@ -88,8 +110,11 @@ def _is_causal(model_type: str) -> bool:
 
 
 def _prompt(model: ModelFolder, prompt: str | None) -> str:
-    saved = read_json(model.path / "config_sentence_transformers.json", {})
+    file = model.path / "config_sentence_transformers.json"
+    saved = read_json(file, {})
     prompts = saved.get("prompts") or {}
+    if not isinstance(prompts, dict):
+        raise DataError(f"'prompts' in '{file}' must be an object of names and texts (got {prompts!r})")
     if prompt is None:
         return str(prompts.get(saved.get("default_prompt_name"), ""))
     return str(prompts.get(prompt, prompt))

@@ -1,0 +1,80 @@
+"""What the sentence-transformers files of a folder say, and what they may not say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gnnrec.errors import DataError
+from gnnrec.text import TextConfig, encode_texts
+from gnnrec.text.models import find_model
+from gnnrec.text.settings import read_settings
+
+TEXTS = ["the shared library", "ink", "a text editor for files"]
+WEIGHT = torch.randn(6, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def folder(tiny_models: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_models["bert"], tmp_path / "model"))
+
+
+def write_modules(folder: Path, *kinds: str) -> None:
+    modules = [
+        {"path": f"{n}_{kind}" if n else "", "type": f"sentence_transformers.models.{kind}"}
+        for n, kind in enumerate(["Transformer", *kinds])
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    for module in modules[1:]:
+        (folder / module["path"]).mkdir()
+        if module["type"].endswith("Dense"):
+            (folder / module["path"] / "config.json").write_text("{}")
+            save_file({"linear.weight": WEIGHT}, folder / module["path"] / "model.safetensors")
+
+
+def test_modules_are_applied_in_the_order_of_the_file(
+    folder: Path, tiny_models: dict[str, Path], tmp_path: Path
+):
+    write_modules(folder, "Pooling", "Normalize", "Dense", "Normalize")
+    unit = encode_texts(TEXTS, TextConfig(model=str(tiny_models["bert"]), dtype="float32"), tmp_path / "c")
+    # without a word on the activation it is tanh, as in sentence-transformers
+    expected = np.tanh(unit @ WEIGHT.numpy().T)
+    own = TextConfig(model=str(folder), dtype="float32", normalize=False)
+    np.testing.assert_allclose(encode_texts(TEXTS, own, tmp_path / "c"), expected, atol=1e-5)
+    assert read_settings(find_model(str(folder)), own).dense == ("/normalize", "3_Dense")
+
+
+def test_a_last_normalize_leaves_the_address_in_the_cache_as_it_is(folder: Path):
+    write_modules(folder, "Pooling", "Dense", "Normalize")
+    settings = read_settings(find_model(str(folder)), TextConfig(model=str(folder)))
+    assert settings.as_dict() == {
+        "pooling": "mean",
+        "prompt": "",
+        "pool_prompt": True,
+        "dense": ("2_Dense",),
+        "lower_case": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", [], "config.json' must hold a JSON object"),
+        ("modules.json", {"a": 1}, "modules.json' must hold a JSON list"),
+        ("modules.json", [{"type": "x.Pooling"}], "objects with 'type' and 'path'"),
+        ("modules.json", ["x.Pooling"], "objects with 'type' and 'path'"),
+        ("sentence_bert_config.json", None, "must hold a JSON object"),
+        ("config_sentence_transformers.json", {"prompts": [1]}, "'prompts' in .* must be an object"),
+        ("gnnrec.json", [], "must hold a JSON object"),
+    ],
+)
+def test_files_of_another_kind_are_one_clear_error(name: str, content: object, message: str, folder: Path):
+    (folder / name).write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        encode_texts(TEXTS, TextConfig(model=str(folder), dtype="float32"), folder / "cache")
