@@ -53,8 +53,9 @@ def adapt_model(
     folder = Path(folder)
     model = find_model(config.model, config.revision)
     check_split(model, split)
+    synonym_model = _synonym_model(config, split)
     texts = _learnable(texts, config, train, split)
-    fingerprint = _fingerprint(model, texts, config, train)
+    fingerprint = _fingerprint(model, synonym_model, texts, config, train, split)
     if folder.exists():
         if read_json(folder / CARD, {}).get("fingerprint") == fingerprint:
             return folder
@@ -65,7 +66,7 @@ def adapt_model(
         # The new weights of LoRA and of heads are drawn here.
         torch.manual_seed(config.seed)
         encoder, network = _load(model, config)
-        draw, held_out = _losses(encoder, network, texts, config, train)
+        draw, held_out = _losses(encoder, network, synonym_model, texts, config, train)
         start = {name: value.detach().clone() for name, value in _trained(network)}
         progress = train_weights(network, draw, held_out, config, fingerprint, _checkpoint(folder))
         _mix(network, start, config.mix)
@@ -78,6 +79,18 @@ def adapt_model(
 
 def _checkpoint(folder: Path) -> Path:
     return folder.with_name(folder.name + ".checkpoint.safetensors")
+
+
+def _synonym_model(config: AdaptConfig, split: str | None) -> ModelFolder | None:
+    if config.objective != "texts" or not config.synonyms:
+        return None
+    if config.synonym_model is None:
+        raise ConfigError(
+            "'synonyms' in 'adapt' needs 'synonym_model', a masked language model with the same tokenizer"
+        )
+    model = find_model(config.synonym_model)
+    check_split(model, split)
+    return model
 
 
 def _learnable(
@@ -95,11 +108,18 @@ def _learnable(
 
 
 def _fingerprint(
-    model: ModelFolder, texts: list[str], config: AdaptConfig, train: Interactions | None
+    model: ModelFolder,
+    synonym_model: ModelFolder | None,
+    texts: list[str],
+    config: AdaptConfig,
+    train: Interactions | None,
+    split: str | None,
 ) -> str:
     settings = asdict(config)
     del settings["device"], settings["checkpoint_every"]
-    parts = [model.identity, settings, None if train is None else train.fingerprint()]
+    settings["synonym_model"] = synonym_model and synonym_model.identity
+    # The split by itself, too: the folder names it, and other splits may have the same train part.
+    parts = [model.identity, settings, None if train is None else train.fingerprint(), split]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for key in text_keys(texts):
         digest.update(key)
@@ -150,6 +170,7 @@ def _mix(network: Any, start: dict[str, Tensor], share: float) -> None:
 def _losses(
     encoder: TransformerEncoder,
     network: Any,
+    synonym_model: ModelFolder | None,
     texts: list[str],
     config: AdaptConfig,
     train: Interactions | None,
@@ -173,12 +194,8 @@ def _losses(
         assert train is not None
         return pair_losses(encode, tokens, train, config)
     readings = [tokens]
-    if config.synonyms > 0:
-        if config.synonym_model is None:
-            raise ConfigError(
-                "'synonyms' in 'adapt' needs 'synonym_model', a masked language model with the same tokenizer"
-            )
-        masked = load_model(find_model(config.synonym_model), head="AutoModelForMaskedLM")
+    if synonym_model is not None:
+        masked = load_model(synonym_model, head="AutoModelForMaskedLM")
         masked = masked.eval().to(config.device)
         readings.append(replace_by_synonyms(masked, encoder.tokenizer, tokens, config.synonyms, config.seed))
     special = frozenset(encoder.tokenizer.all_special_ids)

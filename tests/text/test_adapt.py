@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError
@@ -42,8 +44,6 @@ def quick(folder: Path, **changes: object) -> AdaptConfig:
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     return {k: v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
 
 
@@ -219,6 +219,31 @@ def test_synonyms_come_from_a_masked_language_model(tiny_models: dict[str, Path]
     folder = adapt_model(TEXTS, tmp_path / "out", replace(config, synonym_model=bert))
     assert card_of(folder)["split"] is None
     encode_texts(TEXTS, TextConfig(model=str(folder)), tmp_path / "cache", split="anything")
+
+
+def test_the_synonym_model_must_not_know_another_split_and_decides_the_result(
+    tiny_models: dict[str, Path], tmp_path: Path
+):
+    words = Path(shutil.copytree(tiny_models["bert"], tmp_path / "words"))
+    config = quick(tiny_models["bert"], objective="texts", steps=2, synonyms=0.5, synonym_model=str(words))
+    (words / "gnnrec.json").write_text(json.dumps({"split": "6" * 64}))
+    with pytest.raises(DataError, match="adapted on the train part of split 666"):
+        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+    (words / "gnnrec.json").write_text(json.dumps({"split": SPLIT}))
+    adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+    shard = sorted(words.glob("*.safetensors"))[0]
+    save_file({name: value + 1 for name, value in load_file(shard).items()}, shard, {"format": "pt"})
+    with pytest.raises(ConfigError, match="is there already and is another model"):
+        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+
+
+def test_a_model_of_a_split_is_not_that_of_another_with_the_same_train_part(
+    tiny_models: dict[str, Path], tmp_path: Path
+):
+    config = quick(tiny_models["bert"], steps=1)
+    adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+    with pytest.raises(ConfigError, match="is there already and is another model"):
+        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, "6" * 64)
 
 
 def test_errors(tiny_models: dict[str, Path], tmp_path: Path):
