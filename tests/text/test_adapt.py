@@ -18,6 +18,7 @@ from gnnrec.text import adapt as adapt_module
 from gnnrec.text.adapt import adapt_model
 from gnnrec.text.adapt_config import AdaptConfig, learning_rate
 from gnnrec.text.adapt_objectives import text_losses
+from gnnrec.text.models import find_model
 
 SPLIT = "5" * 64
 # Two kinds of items; users take items of one kind. The letters of the kinds have nothing to do with each other.
@@ -169,6 +170,7 @@ def test_an_interrupted_adaptation_resumes_to_the_same_bits(
     assert steps == list(range(4, 12))
     for name, value in weights_of(whole).items():
         assert torch.equal(value, weights_of(resumed)[name]), name
+    assert find_model(str(whole)).identity == find_model(str(resumed)).identity
     assert [one["held_out"] for one in card_of(whole)["losses"]] == [
         one["held_out"] for one in card_of(resumed)["losses"]
     ]

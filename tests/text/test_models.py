@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -29,6 +30,24 @@ def test_a_folder_is_found_and_identified(folder: Path):
     tensors = load_file(shards[0])
     save_file({name: value + 1 for name, value in tensors.items()}, shards[0])
     assert find_model(str(folder)).identity != found.identity
+
+
+def test_what_decides_texts_is_part_of_the_identity_and_what_an_adaptation_took_is_not(folder: Path):
+    bare = find_model(str(folder)).identity
+    (folder / "README.md").write_text("about")
+    assert find_model(str(folder)).identity == bare
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    chat = find_model(str(folder)).identity
+    (folder / "chat_template.jinja").write_text("Answer: {{ messages[0].content }}")
+    assert len({bare, chat, find_model(str(folder)).identity}) == 3
+    (folder / "chat_template.jinja").unlink()
+    identities = []
+    for split, seconds in (("a", 1.5), ("a", 2.5), ("b", 1.5)):
+        (folder / "gnnrec.json").write_text(json.dumps({"split": split, "cpu_seconds": seconds}))
+        identities.append(find_model(str(folder)).identity)
+    assert identities[0] == identities[1] != identities[2]
+    (folder / "gnnrec.json").unlink()
+    assert find_model(str(folder)).identity == bare
 
 
 @pytest.mark.parametrize(
