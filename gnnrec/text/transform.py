@@ -27,7 +27,7 @@ def transform(
     Shapes: [n, d] -> float32 [n, k].
     """
     present = np.ones(len(vectors), dtype=bool) if present is None else present
-    if config.dim is not None and config.model != "hash":
+    if config.dim is not None:
         if config.dim > vectors.shape[1]:
             raise ConfigError(
                 f"'dim' must be at most {vectors.shape[1]}, the vectors' size, in 'text' (got {config.dim})"

@@ -46,6 +46,14 @@ def test_reductions_are_fitted_on_the_items_of_train():
     assert informed.vectors.shape == (4, 5)
 
 
+def test_dim_cuts_vectors_from_a_file_whatever_the_model(tmp_path: Path):
+    np.save(tmp_path / "v.npy", np.eye(4, dtype=np.float32))
+    config = replace(HASH, item_vectors=str(tmp_path / "v.npy"), dim=2)
+    assert node_vectors(DATA, "item", config, TRAIN).vectors.shape == (4, 2)
+    with pytest.raises(ConfigError, match="'dim' must be at most 4"):
+        node_vectors(DATA, "item", replace(config, dim=5), TRAIN)
+
+
 def test_vectors_from_a_file_take_the_same_path(tmp_path: Path):
     path = tmp_path / "v.npy"
     np.save(path, np.eye(3, dtype=np.float32) * 2)
