@@ -29,7 +29,7 @@ from tqdm import tqdm
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits import make_split
-from gnnrec.errors import ConfigError, DataError, GnnrecError
+from gnnrec.errors import ConfigError, DataError, GnnrecError, check_range
 from gnnrec.files import write_text
 from gnnrec.text.config import TextConfig
 from gnnrec.text.generate import Generator
@@ -122,12 +122,21 @@ def _prompts(
     if options.split is None:
         raise ConfigError("profiles of users are made from train interactions: give --split")
     params = json.loads(options.split_params)
+    if not isinstance(params, dict):
+        raise ConfigError(f"--split-params must be a JSON object (got {options.split_params})")
     split = make_split(dataset, options.split, options.split_seed, **params)
     check_split(model, split.fingerprint)
     prompts = user_prompts(
         texts, split.train, template, options.max_items, options.max_characters, options.split_seed
     )
     return prompts, split.fingerprint
+
+
+def _read_prompt(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the prompt '{path}' is not UTF-8 ({error}): save it as UTF-8") from error
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -159,10 +168,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script; return its exit status."""
     options = _options(arguments)
     try:
+        for name in ("batch_size", "max_items", "max_characters", "limit"):
+            value = getattr(options, name)
+            if value is not None:
+                check_range(name, value, "profiles", low=1)
         field = "{text}" if options.side == "item" else "{items}"
         template = ITEM_PROMPT if options.side == "item" else USER_PROMPT
         if options.prompt is not None:
-            template = options.prompt.read_text(encoding="utf-8")
+            template = _read_prompt(options.prompt)
         if field not in template:
             raise ConfigError(f"the prompt must hold {field}, where the texts are filled in")
         dataset = load_dataset(options.dataset)

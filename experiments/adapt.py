@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,17 @@ def adapt_config(words: Sequence[str], text: TextConfig) -> AdaptConfig:
         key, equals, value = word.removeprefix(PREFIX).partition("=")
         if not equals:
             raise ConfigError(f"'{word}' must be KEY=VALUE")
-        try:
-            values[key] = json.loads(value)
-        except json.JSONDecodeError:
-            values[key] = yaml.safe_load(value) if value else value
+        values[key] = _value(word, value)
     return build({"_target_": "gnnrec.text.adapt_config.AdaptConfig", **values}, "adapt")
+
+
+def _value(word: str, value: str) -> Any:
+    with suppress(json.JSONDecodeError):
+        return json.loads(value)
+    try:
+        return yaml.safe_load(value) if value else value
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError is a date that no calendar has
+        raise ConfigError(f"the value of '{word}' is not YAML: write it as in {PREFIX}lr=1e-3") from error
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from gnnrec.text.config import TextConfig
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json
 from gnnrec.text.settings import read_modules, read_settings
 from gnnrec.text.synonyms import replace_by_synonyms
-from gnnrec.text.transformer import TransformerEncoder, load_model, pad_batch, quiet
+from gnnrec.text.transformer import TransformerEncoder, check_device, load_model, pad_batch, quiet
 
 _CHUNK = 64
 _WORD_TABLES = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight")
@@ -50,6 +50,7 @@ def adapt_model(
     adaptation is taken up at its last checkpoint (`FOLDER.checkpoint.safetensors`) and gives the same result.
     Randomness depends on the seed and the step alone.
     """
+    check_device(config.device, "adapt.device")
     folder = Path(folder)
     model = find_model(config.model, config.revision)
     check_split(model, split)

@@ -72,6 +72,7 @@ class AdaptConfig:
         check_range("batch_size", self.batch_size, "adapt", low=2)
         check_range("max_length", self.max_length, "adapt", low=4)
         check_range("lora_rank", self.lora_rank, "adapt", low=0)
+        check_range("seed", self.seed, "adapt", low=0)
         check_range("weight_decay", self.weight_decay, "adapt", low=0)
         for name in ("lr", "clip", "temperature", "lora_alpha"):
             check_range(name, getattr(self, name), "adapt", low=0, low_open=True)

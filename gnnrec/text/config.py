@@ -75,6 +75,7 @@ class TextConfig:
         check_range("max_length", self.max_length, "text", low=2)
         check_range("batch_tokens", self.batch_tokens, "text", low=self.max_length)
         check_range("shrinkage", self.shrinkage, "text", low=0, high=1)
+        check_range("seed", self.seed, "text", low=0)
         for name in ("dim", "reduce_dim"):
             value = getattr(self, name)
             if value is not None:

@@ -9,7 +9,7 @@ import torch
 
 from gnnrec.errors import ConfigError, DataError, check_range
 from gnnrec.text.models import ModelFolder
-from gnnrec.text.transformer import load_model, load_tokenizer, position_limit
+from gnnrec.text.transformer import check_device, load_model, load_tokenizer, position_limit
 
 
 class Generator:
@@ -29,6 +29,7 @@ class Generator:
     ) -> None:
         check_range("max_new_tokens", max_new_tokens, "generate", low=1)
         check_range("max_prompt_tokens", max_prompt_tokens, "generate", low=1)
+        check_device(device, "device")
         self.tokenizer = load_tokenizer(model)
         self.model = load_model(model, getattr(torch, dtype), head="AutoModelForCausalLM").eval().to(device)
         if self.tokenizer.pad_token_id is None:

@@ -32,6 +32,7 @@ class TransformerEncoder:
     def __init__(
         self, model: ModelFolder, settings: Settings, config: TextConfig, dtype: torch.dtype
     ) -> None:
+        check_device(config.device, "text.device")
         self.settings, self.config, self.name = settings, config, model.name
         self.tokenizer = load_tokenizer(model)
         self.model = load_model(model, dtype).eval().to(config.device)
@@ -107,6 +108,14 @@ class TransformerEncoder:
         ids = self.tokenizer(self.settings.prompt)["input_ids"] if self.settings.prompt else []
         closed = bool(ids) and ids[-1] in self.tokenizer.all_special_ids
         return len(ids) - closed
+
+
+def check_device(device: str, key: str) -> None:
+    """Raise a ConfigError that names the key unless tensors can be put on the device."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"{key}={device} cannot be used ({_line(error)}): use {key}=cpu") from error
 
 
 def pad_batch(tokens: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

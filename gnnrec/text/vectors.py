@@ -107,7 +107,8 @@ def _match(path: Path, ids: list[str], table: np.ndarray, wanted: list[str]) -> 
 
 def _read_npy(path: Path) -> tuple[list[Any] | None, np.ndarray]:
     try:
-        table = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:  # np.load would open other kinds of files, too, whatever their name
+            table = np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"'{path}' is not a whole .npy file without pickled objects: {error}") from error
     return _read_ids(path), table
@@ -122,10 +123,14 @@ def _read_safetensors(path: Path) -> tuple[list[Any] | None, np.ndarray]:
                     f"'{path}' has no tensor 'vectors' (it has {', '.join(sorted(names)) or 'none'})"
                 )
             table = file.get_tensor("vectors")
-            ids = file.get_tensor("ids").tolist() if "ids" in names else None
+            ids = file.get_tensor("ids") if "ids" in names else None
     except (SafetensorError, OSError, TypeError) as error:
         raise DataError(f"'{path}' is not a whole safetensors file: {error}") from error
-    return ids if ids is not None else _read_ids(path), table
+    if ids is None:
+        return _read_ids(path), table
+    if ids.ndim != 1:
+        raise DataError(f"the tensor 'ids' of '{path}' must hold one id per row (got {list(ids.shape)})")
+    return ids.tolist(), table
 
 
 def _read_parquet(path: Path) -> tuple[list[Any] | None, np.ndarray]:

@@ -150,6 +150,10 @@ def test_long_histories_are_sampled_and_cut():
         (["--side", "user", "--split", "randon"], "did you mean 'random'"),
         (["--side", "item", "--model", "/no/model"], "is not a folder"),
         (["--side", "user", "--split", "random", "--split-params", "{"], "error:"),
+        (["--side", "user", "--split", "random", "--split-params", "[1]"], "must be a JSON object (got [1])"),
+        (["--side", "item", "--batch-size", "0"], "'batch_size' must be in [1, inf)"),
+        (["--side", "item", "--limit", "-1"], "'limit' must be in [1, inf)"),
+        (["--side", "item", "--device", "nonsense"], "device=nonsense cannot be used"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -174,3 +178,8 @@ def test_a_prompt_without_its_field_is_an_error(
         run(dataset, model, tmp_path / "o.jsonl", "--side", "item", "--prompt", str(tmp_path / "p.txt")) == 2
     )
     assert "must hold {text}" in capsys.readouterr().err
+    (tmp_path / "p.txt").write_bytes(b"\xff {text}")
+    assert (
+        run(dataset, model, tmp_path / "o.jsonl", "--side", "item", "--prompt", str(tmp_path / "p.txt")) == 2
+    )
+    assert "is not UTF-8" in capsys.readouterr().err

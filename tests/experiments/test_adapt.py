@@ -75,6 +75,11 @@ def test_values_are_read_as_what_they_are():
     assert not config.freeze_embeddings
     with pytest.raises(ConfigError, match="must be KEY=VALUE"):
         adapt_config(["adapt.lr"], text)
+    for word in ("adapt.lr=[1", "adapt.synonym_model={a", "adapt.objective=a: b: c", "adapt.seed=2026-02-31"):
+        with pytest.raises(ConfigError, match="is not YAML"):
+            adapt_config([word], text)
+    with pytest.raises(ConfigError, match="'seed' must be in"):
+        adapt_config(["adapt.seed=-1"], text)
     with pytest.raises(ConfigError, match="'lr' must be in"):
         adapt_config(["adapt.lr=-1"], text)
     with pytest.raises(ConfigError, match=r"'text.pooling' has no say in adapting.*leave it out"):

@@ -17,6 +17,7 @@ from gnnrec.text.config import TextConfig
         ({"batch_tokens": 64}, r"'batch_tokens' must be in \[128, inf\)"),
         ({"dim": 0}, "'dim' must be"),
         ({"reduce_dim": -1}, "'reduce_dim' must be"),
+        ({"seed": -1}, r"'seed' must be in \[0, inf\) in 'text'"),
         ({"shrinkage": 1.5}, r"'shrinkage' must be in \[0, 1\]"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gnnrec.errors import DataError
+from gnnrec.errors import ConfigError, DataError
 from gnnrec.text import TextConfig, encode_texts
 from gnnrec.text.models import find_model
 from gnnrec.text.settings import read_settings
@@ -78,3 +78,12 @@ def test_files_of_another_kind_are_one_clear_error(name: str, content: object, m
     (folder / name).write_text(json.dumps(content))
     with pytest.raises(DataError, match=message):
         encode_texts(TEXTS, TextConfig(model=str(folder), dtype="float32"), folder / "cache")
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_clear_error(
+    device: str, tiny_models: dict[str, Path], tmp_path: Path
+):
+    config = TextConfig(model=str(tiny_models["bert"]), device=device)
+    with pytest.raises(ConfigError, match=rf"text\.device={device} cannot be used"):
+        encode_texts(TEXTS, config, tmp_path)

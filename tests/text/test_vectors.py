@@ -83,6 +83,17 @@ def test_a_cut_file_is_one_clear_error(kind: str, tmp_path: Path):
         load_vectors(path, WANTED)
 
 
+def test_an_archive_of_arrays_and_ids_of_another_shape_are_refused(tmp_path: Path):
+    with (tmp_path / "archive.npy").open("wb") as stream:
+        np.savez(stream, vectors=VECTORS)
+    with pytest.raises(DataError, match=r"is not a whole \.npy file"):
+        load_vectors(tmp_path / "archive.npy", WANTED)
+    for ids in (np.array(4), np.arange(8).reshape(4, 2)):
+        save_file({"vectors": VECTORS, "ids": ids}, tmp_path / "i.safetensors")
+        with pytest.raises(DataError, match=r"'ids' of .* must hold one id per row"):
+            load_vectors(tmp_path / "i.safetensors", WANTED)
+
+
 def test_pickles_shapes_and_endings_are_refused(tmp_path: Path):
     np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="without pickled objects"):
