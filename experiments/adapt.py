@@ -15,7 +15,7 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
 import yaml
 
 from experiments.cli import parse_arguments, run_main
-from experiments.compose import compose_config
+from experiments.compose import compose_config, parse
 from gnnrec.config import RunConfig
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.splits import make_split
@@ -28,6 +28,9 @@ from gnnrec.text.nodes import node_texts
 from gnnrec.typed import build
 
 PREFIX = "adapt."
+# What is read of the groups of experiments/run.py, and of the keys of the last.
+GROUPS = ("dataset", "split", "text")
+TEXT_KEYS = ("model", "revision", "item_profiles")
 HELP = f"""\
 usage: python experiments/adapt.py [GROUP=OPTION ...] [KEY=VALUE ...] [{PREFIX}KEY=VALUE ...] --output FOLDER
 
@@ -53,7 +56,9 @@ def main(argv: Sequence[str]) -> None:
     if "output" not in arguments.options:
         raise ConfigError("say where the model shall go: --output FOLDER")
     own = [word for word in arguments.overrides if word.startswith(PREFIX)]
-    config = RunConfig.from_dict(compose_config([word for word in arguments.overrides if word not in own]))
+    words = [word for word in arguments.overrides if word not in own]
+    config = RunConfig.from_dict(compose_config(words))
+    _check_words(words)
     settings = adapt_config(own, config.text)
     dataset = load_dataset(config.dataset.name)
     split = make_split(dataset, config.split.name, config.split.seed, **config.split.params)
@@ -70,16 +75,12 @@ def main(argv: Sequence[str]) -> None:
 def adapt_config(words: Sequence[str], text: TextConfig) -> AdaptConfig:
     """Return the settings of `adapt.KEY=VALUE` words; an unknown key is a ConfigError that names the nearest.
 
-    So is a key of `text` that says how texts are read and would be passed over here.
+    So is a key of `text` that would be passed over here.
     """
-    for name in ("pooling", "prompt", "max_length", "dtype", "device"):
-        value = getattr(text, name)
-        if value != getattr(TextConfig(), name):
-            instead = f"set '{PREFIX}{name}'" if hasattr(AdaptConfig, name) else "leave it out"
-            raise ConfigError(
-                f"'text.{name}' has no say in adapting, which reads texts as the model's own files say: {instead} "
-                f"(got {value!r})"
-            )
+    usual = TextConfig()
+    for name, value in vars(text).items():
+        if name not in TEXT_KEYS and value != getattr(usual, name):
+            raise ConfigError(_passed_over(f"text.{name}", value))
     values: dict[str, Any] = {"model": text.model, "revision": text.revision}
     for word in words:
         key, equals, value = word.removeprefix(PREFIX).partition("=")
@@ -87,6 +88,24 @@ def adapt_config(words: Sequence[str], text: TextConfig) -> AdaptConfig:
             raise ConfigError(f"'{word}' must be KEY=VALUE")
         values[key] = _value(word, value)
     return build({"_target_": "gnnrec.text.adapt_config.AdaptConfig", **values}, "adapt")
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Raise a ConfigError for a word of experiments/run.py that would be passed over here."""
+    for override in parse(words):
+        key = override.key_or_group
+        if key.partition(".")[0] not in GROUPS:
+            raise ConfigError(_passed_over(key, override.value()))
+
+
+def _passed_over(key: str, value: object) -> str:
+    name = key.rpartition(".")[2]
+    instead = f"set '{PREFIX}{name}'" if hasattr(AdaptConfig, name) else "leave it out"
+    return (
+        f"'{key}' has no say in adapting, which reads texts as the model's own files say and takes "
+        f"{', '.join(GROUPS[:2])}, {', '.join(f'text.{one}' for one in TEXT_KEYS)} and {PREFIX}KEY: {instead} "
+        f"(got {value!r})"
+    )
 
 
 def _value(word: str, value: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,18 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]):
     assert "--output FOLDER" in capsys.readouterr().err
     assert run_main(main, ["adapt.stesp=3", "--output", "x"]) == 2
     assert "did you mean 'steps'" in capsys.readouterr().err
+    for word in (
+        "seed=1",
+        "device=cuda",
+        "train.lr=1e-3",
+        "init=id",
+        "protocol=honest",
+        "experiment=alpharec",
+    ):
+        assert run_main(main, [word, "--output", "x"]) == 2
+        printed = capsys.readouterr().err
+        assert f"'{word.partition('=')[0]}' has no say in adapting" in printed
+        assert printed.count("\n") == 1
     assert run_main(main, ["--help"]) == 0
     assert "usage" in capsys.readouterr().out
 
@@ -88,3 +101,22 @@ def test_values_are_read_as_what_they_are():
         ConfigError, match=r"'text.max_length' has no say in adapting.*set 'adapt.max_length'"
     ):
         adapt_config([], TextConfig(max_length=32))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"control": "anonymized"},
+        {"reduce": "pca"},
+        {"dim": 4},
+        {"item_vectors": "x.npy"},
+        {"user_profiles": "x"},
+    ],
+)
+def test_a_key_of_text_that_would_be_passed_over_is_an_error(changes: dict[str, Any]):
+    (name,) = changes
+    with pytest.raises(ConfigError, match=rf"'text\.{name}' has no say in adapting.*leave it out"):
+        adapt_config([], TextConfig(**changes))
+    with pytest.raises(ConfigError, match=r"'text\.seed' has no say in adapting.*set 'adapt\.seed'"):
+        adapt_config([], TextConfig(seed=1))
+    adapt_config([], TextConfig(item_profiles="x.jsonl"))
