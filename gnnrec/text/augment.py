@@ -15,8 +15,9 @@ def augment_tokens(
     crop: float,
     shuffle: float,
 ) -> list[int]:
-    """Return the tokens with a random span cut off, tokens deleted and tokens moved; special tokens stay.
+    """Return the tokens with a random span cut off, tokens deleted and tokens moved.
 
+    Special tokens that begin and end the text stay; those inside, as unknown words, are tokens like others.
     crop: the share of tokens outside a random span (Gao et al. 2021 compare it with dropout alone, SimCSE,
     https://arxiv.org/abs/2104.08821, table 1); deletion: the probability that a token is deleted; shuffle:
     the probability that a token takes part in a random exchange of places. At least one token remains.
@@ -24,7 +25,8 @@ def augment_tokens(
     places = [place for place, token in enumerate(ids) if token not in special]
     if len(places) < 2:
         return ids
-    inner = [ids[place] for place in places]
+    first, last = places[0], places[-1]
+    inner = ids[first : last + 1]
     kept = max(1, round(len(inner) * (1 - crop)))
     start = int(generator.integers(0, len(inner) - kept + 1))
     inner = inner[start : start + kept]
@@ -33,7 +35,6 @@ def augment_tokens(
     moved = np.flatnonzero(generator.random(len(inner)) < shuffle)
     for place, token in zip(moved, [inner[place] for place in generator.permutation(moved)]):
         inner[place] = token
-    first, last = places[0], places[-1]
     return [*ids[:first], *inner, *ids[last + 1 :]]
 
 

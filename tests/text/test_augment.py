@@ -30,6 +30,11 @@ def test_special_tokens_stay_and_no_token_is_made_up(inner, deletion, crop, shuf
         assert len(out) <= len(ids)
 
 
+def test_an_unknown_word_inside_is_a_token_like_others():
+    ids = [1, 5, 3, 6, 3, 2]
+    assert augment_tokens(ids, SPECIAL | {3}, np.random.default_rng(0), 0, 0, 0) == ids
+
+
 def test_each_augmentation_does_its_own():
     ids = [1, *range(100, 200), 2]
     generator = np.random.default_rng(0)
