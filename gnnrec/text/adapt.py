@@ -129,7 +129,12 @@ def _fingerprint(
 
 def _load(model: ModelFolder, config: AdaptConfig) -> tuple[TransformerEncoder, Any]:
     """Return the encoder and the network to train, with LoRA around it where asked for."""
-    text_config = TextConfig(model=config.model, max_length=config.max_length, device=config.device)
+    text_config = TextConfig(
+        model=config.model,
+        max_length=config.max_length,
+        batch_tokens=max(TextConfig.batch_tokens, config.max_length),
+        device=config.device,
+    )
     settings = read_settings(model, text_config)
     if settings.dense:
         raise ConfigError(
@@ -139,12 +144,23 @@ def _load(model: ModelFolder, config: AdaptConfig) -> tuple[TransformerEncoder, 
     if config.objective == "mlm":
         if encoder.tokenizer.mask_token_id is None:
             raise ConfigError("'objective' mlm needs a model with a mask token: use 'texts' or 'pairs'")
-        network = load_model(model, head="AutoModelForMaskedLM", new_head=True).to(config.device)
+        network = _masked_model(model, config).to(config.device)
     else:
         network = encoder.model
     for name, value in network.named_parameters():
         value.requires_grad_(not (config.freeze_embeddings and name.endswith(_WORD_TABLES)))
     return encoder, _with_lora(network, config) if config.lora_rank else network
+
+
+def _masked_model(model: ModelFolder, config: AdaptConfig) -> Any:
+    try:
+        return load_model(model, head="AutoModelForMaskedLM", new_head=not config.lora_rank)
+    except DataError as error:
+        if not config.lora_rank:
+            raise
+        raise ConfigError(
+            f"'lora_rank' in 'adapt' trains no new head, which 'objective' mlm would need: set it to 0 ({error})"
+        ) from error
 
 
 def _with_lora(network: Any, config: AdaptConfig) -> Any:

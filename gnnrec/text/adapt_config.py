@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gnnrec.errors import check_choice, check_range
+from gnnrec.errors import ConfigError, check_choice, check_range
 
 OBJECTIVES = ("mlm", "texts", "pairs")
 
@@ -17,7 +17,8 @@ class AdaptConfig:
         (no interactions needed); 'pairs' contrasts texts of items that share interactions in train.
     steps: optimiser steps; each sees `accumulation` batches of `batch_size` texts.
     lr: peak learning rate; it rises linearly over the first `warmup` share of the steps and falls linearly to zero.
-    lora_rank: rank of low-rank updates of every linear layer (needs peft); 0 trains the weights themselves.
+    lora_rank: rank of low-rank updates of every linear layer (needs peft); 0 trains the weights themselves. With
+        'mlm' the model's folder must hold a head.
     freeze_embeddings: leave the table of word vectors as it is, so that words that only unseen texts have keep their
         place among the others.
     temperature: of the two contrastive objectives.
@@ -65,6 +66,10 @@ class AdaptConfig:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        if self.lora_rank and not self.freeze_embeddings:
+            raise ConfigError(
+                "'freeze_embeddings' must be true with 'lora_rank' in 'adapt': only linear layers get low-rank updates"
+            )
         check_choice("objective", self.objective, OBJECTIVES, "adapt")
         check_choice("dtype", self.dtype, ("auto", "float32", "bfloat16"), "adapt")
         for name in ("steps", "accumulation", "evaluate_every", "checkpoint_every"):

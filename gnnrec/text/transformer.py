@@ -17,7 +17,8 @@ from gnnrec.text.models import ModelFolder
 from gnnrec.text.pooling import pool
 from gnnrec.text.settings import Settings
 
-# No tokenizer makes fewer tokens than one per this many characters, so cutting here never changes a vector.
+# Texts are cut to this many characters per token before they are tokenized, which would take long. It changes a vector
+# only where words or runs of blanks are longer: WordPiece makes one token of a long word, and none of blanks.
 _CHARACTERS_PER_TOKEN = 128
 
 
@@ -165,8 +166,15 @@ def load_model(
         raise DataError(
             f"text model '{model.name}' cannot be loaded from '{model.path}': {_line(error)}"
         ) from error
-    body = f"{loaded.base_model_prefix}." if new_head else ""
-    missing = sorted(name for name in info["missing_keys"] if name.startswith(body) and "pooler" not in name)
+    missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
+    if head != "AutoModel":
+        body = [name for name in missing if name.startswith(f"{loaded.base_model_prefix}.")]
+        if missing and not body and not new_head:
+            raise DataError(
+                f"text model '{model.name}' was saved without the head of {head} (first '{missing[0]}'): "
+                "choose one that has it"
+            )
+        missing = body
     if missing or info.get("mismatched_keys"):
         first = missing[0] if missing else str(sorted(info["mismatched_keys"])[0])
         raise DataError(

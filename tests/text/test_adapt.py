@@ -21,6 +21,7 @@ from gnnrec.text.adapt_objectives import text_losses
 from gnnrec.text.models import find_model
 
 SPLIT = "5" * 64
+LORA = {"lora_rank": 2, "freeze_embeddings": True}
 # Two kinds of items; users take items of one kind. The letters of the kinds have nothing to do with each other.
 TEXTS = [f"{['library', 'editor'][n % 2]} {chr(97 + n)} {chr(98 + n)}" for n in range(20)]
 TRAIN = Interactions(
@@ -102,7 +103,7 @@ def test_other_families(family: str, tiny_models: dict[str, Path], tmp_path: Pat
 
 def test_lora_changes_the_merged_weights_by_low_rank_only(tiny_models: dict[str, Path], tmp_path: Path):
     pytest.importorskip("peft", reason='needs pip install "gnnrec[adapt]"')
-    folder = adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], lora_rank=2), TRAIN, SPLIT)
+    folder = adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], **LORA), TRAIN, SPLIT)
     before, after = weights_of(tiny_models["bert"]), weights_of(folder)
     changed = 0
     for name, value in after.items():
@@ -117,7 +118,7 @@ def test_lora_changes_the_merged_weights_by_low_rank_only(tiny_models: dict[str,
     assert changed >= 12
 
 
-@pytest.mark.parametrize("changes", [{}, {"lora_rank": 2}])
+@pytest.mark.parametrize("changes", [{}, LORA])
 def test_mix_keeps_a_share_of_what_was_learned(
     changes: dict[str, int], tiny_models: dict[str, Path], tmp_path: Path
 ):
@@ -136,15 +137,30 @@ def test_mix_keeps_a_share_of_what_was_learned(
     assert moved > 5
 
 
+def test_lora_trains_no_new_head_and_no_word_vectors(tiny_models: dict[str, Path], tmp_path: Path):
+    pytest.importorskip("peft", reason='needs pip install "gnnrec[adapt]"')
+    config = quick(tiny_models["bert"], objective="mlm", steps=1, **LORA)
+    adapted = adapt_model(TEXTS, tmp_path / "headless", config, TRAIN, SPLIT)
+    with pytest.raises(ConfigError, match=r"trains no new head.*without the head of"):
+        adapt_model(TEXTS, tmp_path / "out", replace(config, model=str(adapted)), TRAIN, SPLIT)
+    with pytest.raises(ConfigError, match="'freeze_embeddings' must be true with 'lora_rank'"):
+        replace(config, freeze_embeddings=False)
+
+
+def test_a_long_max_length_is_cut_to_what_the_model_takes(tiny_models: dict[str, Path], tmp_path: Path):
+    config = quick(tiny_models["bert"], steps=1, max_length=5000)
+    assert adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT).is_dir()
+
+
 def test_lora_without_peft_names_the_command(
     tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(ConfigError, match=r'pip install "gnnrec\[adapt\]"'):
-        adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], lora_rank=2), TRAIN, SPLIT)
+        adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], **LORA), TRAIN, SPLIT)
 
 
-@pytest.mark.parametrize("changes", [{}, {"lora_rank": 2}, {"objective": "texts"}, {"objective": "mlm"}])
+@pytest.mark.parametrize("changes", [{}, LORA, {"objective": "texts"}, {"objective": "mlm"}])
 def test_an_interrupted_adaptation_resumes_to_the_same_bits(
     changes: dict, tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
