@@ -13,7 +13,7 @@ from torch import nn
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.text.config import TextConfig
 from gnnrec.text.dense import load_dense
-from gnnrec.text.models import ModelFolder
+from gnnrec.text.models import ModelFolder, read_json
 from gnnrec.text.pooling import pool
 from gnnrec.text.settings import Settings
 
@@ -147,14 +147,15 @@ def load_model(
 ) -> Any:
     """Return the model of a folder; a DataError where the weights do not fit.
 
-    head: the transformers class that loads it, `AutoModel` for the model without a head. new_head: whether
-    a head that the folder lacks may be drawn at random.
+    head: the transformers class that loads it, `AutoModel` for the model without a head (of T5 and its like the
+    encoder alone). new_head: whether a head that the folder lacks may be drawn at random.
     """
     import transformers
 
+    loader = "AutoModelForTextEncoding" if head == "AutoModel" and _encodes_alone(model) else head
     try:
         with quiet():
-            loaded, info = getattr(transformers, head).from_pretrained(
+            loaded, info = getattr(transformers, loader).from_pretrained(
                 model.path,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -184,6 +185,14 @@ def load_model(
     return loaded
 
 
+def _encodes_alone(model: ModelFolder) -> bool:
+    """Return whether the library has the encoder of an encoder-decoder model as a model of its own."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
+
+    model_type = str(read_json(model.path / "config.json", {}).get("model_type"))
+    return MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(model_type, "").endswith("EncoderModel")
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the library's own bars and reports of unused heads off the console."""
@@ -203,8 +212,10 @@ def quiet() -> Iterator[None]:
 def position_limit(tokenizer: Any, model: Any) -> int:
     """Return how many tokens the model takes: learned positions end somewhere."""
     positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
-    if "roberta" in model.config.model_type:
-        positions -= (model.config.pad_token_id or 0) + 1
+    for name, table in model.named_modules():
+        # RoBERTa and its like number positions from the one after the padding token's.
+        if name.endswith("position_embeddings") and getattr(table, "padding_idx", None) is not None:
+            positions -= table.padding_idx + 1
     return min(positions, tokenizer.model_max_length)
 
 
