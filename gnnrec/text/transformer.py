@@ -190,7 +190,8 @@ def _encodes_alone(model: ModelFolder) -> bool:
     from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
 
     model_type = str(read_json(model.path / "config.json", {}).get("model_type"))
-    return MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(model_type, "").endswith("EncoderModel")
+    names: dict[str, str] = dict(MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES)
+    return names.get(model_type, "").endswith("EncoderModel")
 
 
 @contextmanager

@@ -31,9 +31,7 @@ def test_of_an_encoder_decoder_the_encoder_is_taken(tmp_path: Path):
     tokenizer = make_tokenizer(decoder=False)
     sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
     torch.manual_seed(0)
-    whole = T5ForConditionalGeneration(
-        T5Config(vocab_size=len(tokenizer), **sizes, pad_token_id=0, decoder_start_token_id=0)
-    )
+    whole = T5ForConditionalGeneration(T5Config(vocab_size=len(tokenizer), **sizes, pad_token_id=0))
     whole.save_pretrained(tmp_path / "whole")
     T5EncoderModel.from_pretrained(tmp_path / "whole").save_pretrained(tmp_path / "encoder")
     vectors = []
