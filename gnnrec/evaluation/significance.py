@@ -22,6 +22,7 @@ MIN_USERS = 30
 _CONFIDENCE = 0.95
 _NUM_RESAMPLES = 9999
 _EXACT_UP_TO = 14
+_ROUNDING = 1e-12  # relative: the mean of n equal numbers need not be that number
 _CELLS = 4_000_000  # resampled numbers held at once
 
 
@@ -36,8 +37,8 @@ class Comparison:
         effect_size: Cohen's d of paired samples, mean difference / its standard deviation over users.
         p_t, p_wilcoxon, p_permutation: two-sided p-values over users.
         num_seeds: of the model with fewer.
-        p_seeds: two-sided paired t-test over the means of the seeds; NaN for fewer than two, where neither model
-            changes with the seed, and where seeds are not paired.
+        p_seeds: two-sided paired t-test over the means of the seeds, of the same users; NaN for fewer than two, where
+            neither model changes with the seed, and where seeds are not paired.
         warning: what is too small for the numbers to be trusted, "" where nothing is.
     """
 
@@ -84,7 +85,7 @@ def compare(first: np.ndarray, second: np.ndarray, *, seed: int = 0, paired_seed
         p_t=paired_t(difference),
         p_wilcoxon=wilcoxon(difference),
         p_permutation=sign_flip(difference, _NUM_RESAMPLES, rng),
-        p_seeds=_over_seeds(*(np.nanmean(v, axis=1) for v in by_seed)) if paired_seeds else float("nan"),
+        p_seeds=_over_seeds(*(v[:, known].mean(axis=1) for v in by_seed)) if paired_seeds else float("nan"),
         warning=_warning(len(difference), num_seeds),
     )
 
@@ -94,17 +95,29 @@ def _difference(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.n
         raise DataError(
             f"both models need values of the same users (got {first.shape[1]} and {second.shape[1]} users)"
         )
-    difference = first.mean(axis=0) - second.mean(axis=0)
+    difference = differences(first.mean(axis=0), second.mean(axis=0))
     known = ~np.isnan(difference)
     if not known.any():
         raise DataError("no user has a value in both models: nothing can be compared")
     return difference[known], known
 
 
+def differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return first - second, exactly 0 where they differ by rounding alone; every paired test is made of these.
+
+    Means over different numbers of seeds round differently and often to one side, which a test would take for a
+    difference between equal models.
+    """
+    difference = first - second
+    return np.where(
+        np.abs(difference) <= _ROUNDING * np.maximum(np.abs(first), np.abs(second)), 0.0, difference
+    )
+
+
 def _over_seeds(first: np.ndarray, second: np.ndarray) -> float:
     if not np.ptp(first) and not np.ptp(second):
         return float("nan")  # equal repetitions say nothing of another training
-    return paired_t(first - second)
+    return paired_t(differences(first, second))
 
 
 def _warning(num_users: int, num_seeds: int) -> str:

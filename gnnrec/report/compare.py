@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gnnrec.errors import DataError
-from gnnrec.evaluation.significance import holm, paired_t
+from gnnrec.evaluation.significance import differences, holm, paired_t
 from gnnrec.report.frame import FinishedRun
 
 Runs = Mapping[tuple[str, str], Sequence[FinishedRun]]
@@ -24,6 +24,7 @@ def paired_p_values(
 
     Args:
         runs: (block, row) -> the runs of all seeds.
+    Errors: DataError unless the rows of a block have the same users.
     """
     result: dict[tuple[str, str, str], float] = {}
     for block in dict.fromkeys(block for block, _ in runs):
@@ -38,6 +39,7 @@ def paired_p_values(
             others = [row for row in values if row not in baselines]
             if not known or not others:
                 continue
+            _check_users([run for row in values for run in runs[block, row]])
             best = max(known, key=lambda row: float(np.nanmean(values[row])))
             result |= {(block, row, metric): p for row, p in _against(values, best, others).items()}
     return result
@@ -45,18 +47,25 @@ def paired_p_values(
 
 def _against(values: Mapping[str, np.ndarray], best: str, others: Sequence[str]) -> dict[str, float]:
     """Return the Holm-corrected p-value of a paired t-test over users of each of `others` against `best`."""
-    differences = [values[row] - values[best] for row in others]
-    raw = [paired_t(difference[~np.isnan(difference)]) for difference in differences]
+    against = [differences(values[row], values[best]) for row in others]
+    raw = [paired_t(difference[~np.isnan(difference)]) for difference in against]
     return dict(zip(others, holm(raw)))
 
 
 def mean_over_seeds(runs: Sequence[FinishedRun], metric: str) -> np.ndarray:
     """Return each user's mean over the runs, float64 [num_users]; a DataError unless all have the same users."""
-    arrays = [run.per_user("users", metric) for run in runs]
-    for run, found in zip(runs, arrays):
-        if not np.array_equal(found["users"], arrays[0]["users"]):
-            raise DataError(f"'{run.path}' was evaluated on other users than '{runs[0].path}'")
-    return np.mean([found[metric] for found in arrays], axis=0)
+    _check_users(runs)
+    return np.mean([run.per_user(metric)[metric] for run in runs], axis=0)
+
+
+def _check_users(runs: Sequence[FinishedRun]) -> None:
+    users = [run.per_user("users")["users"] for run in runs]
+    for run, found in zip(runs, users):
+        if not np.array_equal(found, users[0]):
+            raise DataError(
+                f"'{run.path}' was evaluated on other users than '{runs[0].path}': "
+                "users are compared in pairs, so choose runs of one data set and one split"
+            )
 
 
 def _has(runs: Sequence[FinishedRun], metric: str) -> bool:

@@ -49,6 +49,21 @@ def test_no_difference_has_no_significance(make_run) -> None:
     assert paired_p_values(runs, ["base"], [METRIC]) == {("b", "model", METRIC): 1.0}
 
 
+def test_equal_rows_with_different_numbers_of_seeds_have_no_significance(make_run) -> None:
+    values = np.random.default_rng(0).integers(1, 20, 200) / np.random.default_rng(1).integers(20, 40, 200)
+    arrays = {"users": np.arange(200), METRIC: values}
+    runs = [make_run(f"r{seed}", {METRIC: float(values.mean())}, arrays) for seed in range(3)]
+    rows = {("b", "base"): runs[:1], ("b", "model"): runs}
+    assert paired_p_values(rows, ["base"], [METRIC]) == {("b", "model", METRIC): 1.0}
+
+
+def test_rows_on_other_users_are_not_paired(make_run) -> None:
+    arrays = {"users": np.arange(1, 41), METRIC: np.ones(40)}
+    runs = {("b", "base"): _runs(make_run, "x", 0.0), ("b", "model"): [make_run("m", {METRIC: 1.0}, arrays)]}
+    with pytest.raises(DataError, match="m' was evaluated on other users than"):
+        paired_p_values(runs, ["base"], [METRIC])
+
+
 def test_a_block_without_baseline_is_left_out(make_run) -> None:
     assert paired_p_values({("b", "model"): _runs(make_run, "x", 0.0)}, ["base"], [METRIC]) == {}
 
