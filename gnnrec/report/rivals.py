@@ -17,10 +17,10 @@ from gnnrec.report.frame import FinishedRun, flatten, metrics_frame
 from gnnrec.report.tables import Block, Column, Table, summarise
 
 BLOCK = "models"
-# Settings that do not make another model.
-_NO_MODEL = ("seed", "tracking", "device")
-# Which file another tool's results of one seed came in (experiments/evaluate.py).
-_NO_MODEL_FILE = ("external", "sha256")
+# Settings that do not make another model: those that `RunConfig.key` leaves out, and which file another tool's results
+# of one seed came in (experiments/evaluate.py).
+_NO_MODEL = ("seed", "tracking", "device", "train.checkpoint_seconds", "text.device", "text.batch_tokens")
+_NO_MODEL += ("model.external", "model.sha256")
 _LONGEST_LABEL = 60
 Models = Mapping[str, Sequence[FinishedRun]]
 
@@ -33,7 +33,8 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 
     Models come by name and settings, runs by seed, whatever the order of the folders.
 
-    Errors: DataError for runs of different data, split, protocol or eval.refit, and for one seed twice.
+    Errors: DataError for runs of different data, split, protocol or eval.refit, for one seed twice, and for models that
+        no label tells apart.
     """
     if not runs:
         raise DataError("no finished run to compare (expected run directories that hold a file DONE)")
@@ -55,7 +56,16 @@ def by_model(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
         if any(other.config["seed"] == run.config["seed"] for other in models.get(key, [])):
             raise DataError(f"'{run.path}' is a second run of its model with seed {run.config['seed']}")
         models.setdefault(key, []).append(run)
-    return {_label(settings[key], list(settings.values())): found for key, found in models.items()}
+    labelled: dict[str, list[FinishedRun]] = {}
+    for key, found in models.items():
+        label = _label(settings[key], list(settings.values()))
+        if label in labelled:
+            raise DataError(
+                f"'{labelled[label][0].path}' and '{found[0].path}' are different models with one label '{label}': "
+                "make one of them with another name (model.name=NAME, --name of evaluate.py)"
+            )
+        labelled[label] = found
+    return labelled
 
 
 def legend(models: Models) -> str:
@@ -66,10 +76,19 @@ def legend(models: Models) -> str:
 
 
 def model_settings(run: FinishedRun) -> dict[str, Any]:
-    """Return the part of a run's configuration that makes its model: without seed, tracking, device and files."""
-    settings = {key: value for key, value in run.config.items() if key not in _NO_MODEL}
-    settings["model"] = {k: value for k, value in settings["model"].items() if k not in _NO_MODEL_FILE}
-    return settings
+    """Return the part of a run's configuration that makes its model: without seed, tracking, device and files.
+
+    A setting that is None or {} is left out, as in the configurations of runs made before there was such a setting.
+    """
+    return _making_a_model(run.config)
+
+
+def _making_a_model(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    kept = {}
+    for name, value in tree.items():
+        if prefix + name not in _NO_MODEL:
+            kept[name] = _making_a_model(value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+    return {name: value for name, value in kept.items() if value is not None and value != {}}
 
 
 def _place(run: FinishedRun) -> tuple[str, str, int]:

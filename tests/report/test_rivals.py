@@ -48,6 +48,40 @@ def test_models_of_one_name_are_told_apart_by_their_settings(make_run) -> None:
     assert legend(by_model(_runs(make_run, "bb", 0.0, seeds=1))) == ""
 
 
+def test_a_setting_that_is_missing_null_or_empty_makes_no_other_model(make_run) -> None:
+    def run(key: str, seed: int, **more: object) -> FinishedRun:
+        return make_run(key, {METRIC: 0.5}, config={"model": {"name": "a", **more}, "seed": seed})
+
+    models = by_model([run("x", 0), run("y", 1, fusion=None), run("z", 2, fusion={}, encoder={"path": None})])
+    assert {label: len(found) for label, found in models.items()} == {"a": 3}
+
+
+def test_settings_that_change_no_number_make_no_other_model(make_run) -> None:
+    changes = [
+        {},
+        {"device": "cuda"},
+        {"train": {"lr": 0.1, "checkpoint_seconds": 9}},
+        {"text": {"device": "cpu"}},
+        {"text": {"batch_tokens": 1}},
+    ]
+    runs = [
+        make_run(
+            f"r{seed}",
+            {METRIC: 0.5},
+            config={"model": {"name": "a"}, "train": {"lr": 0.1}, "seed": seed} | change,
+        )
+        for seed, change in enumerate(changes)
+    ]
+    assert {label: len(found) for label, found in by_model(runs).items()} == {"a": 5}
+
+
+def test_models_that_no_label_tells_apart_are_refused(make_run) -> None:
+    configs = [{"model": {"name": "a"}, "train": {"lr": lr}, "seed": 0} for lr in (1, "1")]
+    runs = [make_run(f"r{at}", {METRIC: 0.5}, config=config) for at, config in enumerate(configs)]
+    with pytest.raises(DataError, match="are different models with one label 'a'"):
+        by_model(runs)
+
+
 def test_each_seed_of_another_tool_comes_in_a_file_of_its_own(make_run) -> None:
     def foreign(key: str, seed: int) -> FinishedRun:
         config = {"model": {"name": "theirs", "external": f"{key}.npz", "sha256": key}, "seed": seed}
