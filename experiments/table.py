@@ -190,6 +190,7 @@ def _fingerprints(run_: FinishedRun) -> tuple[str, str]:
 
 def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, FinishedRun]) -> Table:
     """Return the table of these runs: means over seeds, tests where there are enough seeds, and the caption."""
+    _check_blocks(runs)
     frame = metrics_frame(runs.values(), [vars(place) for place in runs])
     cells = summarise(frame)
     p_values = {}
@@ -220,6 +221,18 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, Fini
         blocks.append(Block(block.label, block.columns, note))
     rows = list(dict.fromkeys([*(row.label for row in spec.rows), *(place.row for place in runs)]))
     return Table(spec.name, " ".join(caption), blocks, rows, cells, p_values)
+
+
+def _check_blocks(runs: Mapping[Place, FinishedRun]) -> None:
+    """Raise a DataError unless all runs of a block have the same data and the same split."""
+    firsts: dict[str, FinishedRun] = {}
+    for place, run_ in runs.items():
+        first = firsts.setdefault(place.block, run_)
+        if _fingerprints(run_) != _fingerprints(first):
+            raise DataError(
+                f"{place}: '{run_.path}' has other data or another split than '{first.path}': "
+                "the rows of a block are compared, so give them a block of their own"
+            )
 
 
 def draw_figures(

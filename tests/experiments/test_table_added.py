@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from experiments.spec import Place
-from experiments.table import added_runs
+from experiments.spec import Place, read_spec
+from experiments.table import added_runs, build_table
 from gnnrec.errors import DataError
 from gnnrec.report.frame import FinishedRun
 from gnnrec.tracking import RunDir
@@ -16,10 +16,10 @@ from gnnrec.tracking import RunDir
 
 @pytest.fixture
 def make(tmp_path: Path):
-    def make_run(key: str, seed: int, model: dict[str, Any], **more: Any) -> FinishedRun:
+    def make_run(key: str, seed: int, model: dict[str, Any], split: str = "s", **more: Any) -> FinishedRun:
         with RunDir(tmp_path / key, key) as run_dir:
             run_dir.write_config({"model": model, "seed": seed, **more})
-            run_dir.write_manifest({"fingerprints": {"data": "d", "split": "s"}})
+            run_dir.write_manifest({"fingerprints": {"data": "d", "split": split}})
             run_dir.finish()
         return FinishedRun(run_dir.path)
 
@@ -60,3 +60,9 @@ def test_runs_of_different_settings_are_no_row(make, table: dict[Place, Finished
 def test_an_added_run_does_not_join_a_row_of_the_table(make, table: dict[Place, FinishedRun]) -> None:
     with pytest.raises(DataError, match="is called 'kNN', as a row of this table: make it with another name"):
         _add(table, make("a", 5, {"name": "kNN"}))
+
+
+def test_rows_of_a_block_have_one_split(make, table: dict[Place, FinishedRun]) -> None:
+    other = {Place("block", "MF", 0): make("a", 0, {"name": "mf"}, split="t")}
+    with pytest.raises(DataError, match=r"block · MF · seed 0: .* has other data or another split than"):
+        build_table(read_spec("quickstart"), [0], table | other)
