@@ -19,7 +19,7 @@ from experiments.cli import format_table, run_main
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.groups import item_groups, user_groups
 from gnnrec.data.splits import Split, make_split
-from gnnrec.errors import ConfigError, DataError, check_range
+from gnnrec.errors import ConfigError, DataError, check_choice, check_range
 from gnnrec.evaluation.evaluate import evaluate
 from gnnrec.evaluation.foreign import evaluate_lists, read_embeddings, read_run
 from gnnrec.evaluation.measure import ALL_BEYOND, DEFAULT_METRICS, Plan
@@ -32,6 +32,15 @@ from gnnrec.protocol import PROTOCOLS, final_task, protocol_split
 from gnnrec.tracking import RunDir
 
 SHOWN = ("recall", "ndcg")
+# No flag gives the vectors and categories that the others need.
+BEYOND = tuple(name for name in ALL_BEYOND if name not in ("ild", "unexpectedness", "miscalibration"))
+# Of what can be evaluated, what reads which flags; the flags that are not named here are read by lists and embeddings.
+READ_BY = {
+    "user_ids": ("embeddings",),
+    "item_ids": ("embeddings",),
+    "similarity": ("embeddings",),
+    "threshold": ("clicks",),
+}
 EPILOG = """\
 ranked lists   csv, tsv or parquet with columns user, item and score or rank; or TREC (user Q0 item rank score tag)
 embeddings     .safetensors or .npz with user_emb and item_emb; an .npz may hold user_ids and item_ids
@@ -49,8 +58,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> None:
     """Evaluate lists, embeddings or labelled pairs; see --help."""
-    arguments = _parser().parse_args(argv)
-    if arguments.ratings or arguments.clicks:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    kind = next(
+        kind for kind in ("lists", "embeddings", "ratings", "clicks") if getattr(arguments, kind) is not None
+    )
+    _check_read(arguments, parser, kind)
+    if kind in ("ratings", "clicks"):
         metrics = _evaluate_pairs(arguments)
         print(format_table(["metric", "value"], list(metrics.items())))
         return
@@ -96,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--similarity", choices=("dot", "cosine"), default="dot")
     parser.add_argument("--ks", default="10,20,50", help="cutoffs (default 10,20,50)")
     parser.add_argument("--metrics", default=",".join(DEFAULT_METRICS), help="also f1, map, auc")
-    parser.add_argument("--beyond", help=f"of {','.join(ALL_BEYOND)}")
+    parser.add_argument("--beyond", help=f"of {','.join(BEYOND)}")
     parser.add_argument("--item-rule", default="quantile", help="rule of the item groups")
     parser.add_argument("--head", type=float, metavar="X", help="of the rule (default: its own)")
     parser.add_argument("--tail", type=float, metavar="X", help="of the rule (default: its own)")
@@ -107,6 +121,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threshold", type=float, default=0.5, help="of a predicted click (default .5)")
     parser.add_argument("--root", default="runs", help="folder of run directories (default runs)")
     return parser
+
+
+def _check_read(arguments: argparse.Namespace, parser: argparse.ArgumentParser, kind: str) -> None:
+    """Raise a ConfigError for a flag that changes nothing in this kind of evaluation."""
+    for name, value in vars(arguments).items():
+        readers = READ_BY.get(name, ("lists", "embeddings"))
+        if name != kind and value != parser.get_default(name) and kind not in readers:
+            flags = " and ".join(f"--{reader}" for reader in readers)
+            raise ConfigError(
+                f"'--{name.replace('_', '-')}' is read with {flags}, not with --{kind}: leave it out"
+            )
 
 
 def _params(words: Sequence[str]) -> dict[str, Any]:
@@ -129,11 +154,18 @@ def _cutoffs(text: str) -> tuple[int, ...]:
         raise ConfigError(f"'--ks' must be whole numbers with commas, as in 10,20 (got '{text}')") from error
 
 
+def _beyond(text: str | None) -> tuple[str, ...] | None:
+    names = None if text is None else tuple(text.split(","))
+    for name in names or ():
+        check_choice("beyond-accuracy metric", name, BEYOND, "--beyond")
+    return names
+
+
 def _evaluate(arguments: argparse.Namespace, dataset: Dataset, task: Task) -> Evaluation:
     users, items = dataset.users["user_id"], dataset.items["item_id"]
-    beyond = tuple(arguments.beyond.split(",")) if arguments.beyond else None
+    beyond = _beyond(arguments.beyond)
     metrics, ks = tuple(arguments.metrics.split(",")), _cutoffs(arguments.ks)
-    if arguments.lists:
+    if arguments.lists is not None:
         plan = Plan(task, ks, metrics, beyond)
         return evaluate_lists(
             read_run(arguments.lists, users, items, arguments.name), plan, arguments.eval_seed
@@ -152,11 +184,8 @@ def _evaluate(arguments: argparse.Namespace, dataset: Dataset, task: Task) -> Ev
 
 def _open(arguments: argparse.Namespace, dataset: Dataset) -> tuple[RunDir, dict[str, Any]]:
     """Return the run directory that belongs to this evaluation, and its configuration."""
-    path = Path(arguments.lists or arguments.embeddings)
-    try:
-        digest = sha256_file(path)
-    except OSError as error:
-        raise DataError(f"cannot read '{path}' ({error.strerror})") from error
+    path = Path(arguments.embeddings if arguments.lists is None else arguments.lists)
+    beyond = _beyond(arguments.beyond)
     config = {
         "protocol": arguments.protocol,
         "seed": arguments.seed,
@@ -166,10 +195,16 @@ def _open(arguments: argparse.Namespace, dataset: Dataset) -> tuple[RunDir, dict
             "seed": arguments.split_seed,
             "params": _params(arguments.split_param),
         },
-        "model": {"name": arguments.name, "external": path.name, "sha256": digest},
+        "model": {
+            "name": arguments.name,
+            "external": path.name,
+            "sha256": _digest(path),
+            "similarity": None if arguments.embeddings is None else arguments.similarity,
+        },
         "eval": {
             "ks": list(_cutoffs(arguments.ks)),
             "metrics": arguments.metrics.split(","),
+            "beyond": None if beyond is None else list(beyond),
             "seed": arguments.eval_seed,
             "item_rule": arguments.item_rule,
             "head": arguments.head,
@@ -178,9 +213,16 @@ def _open(arguments: argparse.Namespace, dataset: Dataset) -> tuple[RunDir, dict
             "refit": arguments.refit,
         },
     }
-    options = [arguments.beyond, arguments.similarity, arguments.user_ids, arguments.item_ids]
-    text = json.dumps([config, options, dataset.fingerprint()], sort_keys=True)
+    ids = [None if file is None else _digest(Path(file)) for file in (arguments.user_ids, arguments.item_ids)]
+    text = json.dumps([config, ids, dataset.fingerprint()], sort_keys=True)
     return RunDir(arguments.root, hashlib.sha256(text.encode()).hexdigest()[:16]), config
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise DataError(f"cannot read '{path}' ({error.strerror})") from error
 
 
 def _write(
@@ -234,7 +276,7 @@ def _report(evaluation: Evaluation, path: Path) -> None:
 
 
 def _evaluate_pairs(arguments: argparse.Namespace) -> dict[str, float]:
-    path = Path(arguments.ratings or arguments.clicks)
+    path = Path(arguments.clicks if arguments.ratings is None else arguments.ratings)
     try:
         separator = "\t" if path.suffix in (".tsv", ".txt") else ","
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, sep=separator)
@@ -248,9 +290,9 @@ def _evaluate_pairs(arguments: argparse.Namespace) -> dict[str, float]:
         if not pd.api.types.is_numeric_dtype(frame[column]):
             raise DataError(f"column '{column}' of '{path}' must hold numbers (got {frame[column].dtype})")
     label, prediction = frame["label"].to_numpy(), frame["prediction"].to_numpy()
-    if arguments.ratings:
+    if arguments.ratings is not None:
         return rating_metrics(label, prediction)
-    user = frame["user"].astype("category").cat.codes.to_numpy() if "user" in frame.columns else None
+    user = frame["user"].to_numpy() if "user" in frame.columns else None
     return click_metrics(label, prediction, threshold=arguments.threshold, user=user)
 
 

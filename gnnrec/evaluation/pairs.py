@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from gnnrec.errors import DataError, check_range
@@ -27,7 +28,7 @@ def click_metrics(
     - logloss: -mean(y ln p + (1 - y) ln(1 - p)), p clipped to [1e-7, 1 - 1e-7] (float32 has no closer number).
     - auc: P(p of a click > p of a non-click), equal ones count one half (Mann-Whitney).
     - gauc, where `user` is given: AUC of each user with both labels, weighted by their number of pairs (Zhu et
-      al., 2017, https://doi.org/10.1145/3097983.3098134).
+      al., 2017, https://doi.org/10.1145/3097983.3098134); pairs whose user is missing (None, NaN) are left out.
     - accuracy, precision, recall, f1 of the prediction p >= threshold; precision is 0 where nothing is predicted.
     - ece: expected calibration error, sum over equally wide bins of share of pairs * |mean y - mean p| (Naeini,
       Cooper and Hauskrecht, 2015).
@@ -64,8 +65,9 @@ def auc(label: np.ndarray, score: np.ndarray) -> float:
 
 
 def _grouped_auc(label: np.ndarray, score: np.ndarray, user: np.ndarray) -> float:
-    order = np.argsort(user, kind="stable")
-    bounds = np.flatnonzero(np.diff(user[order])) + 1
+    codes, _ = pd.factorize(user)  # -1 where missing
+    order = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
+    bounds = np.flatnonzero(np.diff(codes[order])) + 1
     groups = np.split(order, bounds)
     values = np.array([auc(label[rows], score[rows]) for rows in groups])
     weights = np.array([len(rows) for rows in groups]) * np.isfinite(values)

@@ -90,3 +90,11 @@ def test_bad_pairs(label: list, prediction: list, message: str) -> None:
 def test_bad_threshold() -> None:
     with pytest.raises(ConfigError, match="threshold"):
         click_metrics(LABEL, PROBABILITY, threshold=2)
+
+
+def test_pairs_without_a_user_are_in_no_users_auc() -> None:
+    y, p = np.array([1, 0, 1, 0]), np.array([0.9, 0.1, 0.2, 0.8])
+    for missing in (None, np.nan):
+        user = np.array(["a", "a", missing, missing], dtype=object)
+        assert click_metrics(y, p, user=user)["gauc"] == 1
+    assert np.isnan(click_metrics(y, p, user=np.array([None] * 4, dtype=object))["gauc"])

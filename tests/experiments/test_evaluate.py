@@ -14,6 +14,7 @@ from gnnrec.config import RunConfig
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.native import write_native
 from gnnrec.report.frame import FinishedRun
+from gnnrec.report.rivals import by_model
 from gnnrec.run import run as run_model
 
 
@@ -109,12 +110,54 @@ def test_rated_and_clicked_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("--clicks", "none.csv"), "cannot read 'none.csv'"),
+        (
+            ("--ratings", "none.csv", "--threshold", "0.4"),
+            "'--threshold' is read with --clicks, not with --ratings",
+        ),
+        (
+            ("--clicks", "none.csv", "--ks", "5"),
+            "'--ks' is read with --lists and --embeddings, not with --clicks",
+        ),
+        (("--clicks", "none.csv", "--refit"), "'--refit' is read with --lists and --embeddings"),
+    ],
+)
+def test_bad_command_lines_of_pairs(words: tuple, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_another_scoring_is_another_model_and_other_ids_are_evaluated_anew(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = load_dataset(str(folder))
+    arrays = dict(np.load(embeddings(tmp_path / "ids.npz", dataset)))
+    path, ids = tmp_path / "e.npz", tmp_path / "ids.txt"
+    np.savez(path, user_emb=arrays["user_emb"], item_emb=arrays["item_emb"])
+    ids.write_text("\n".join(arrays["item_ids"]))
+    common = ("--embeddings", path, "--item-ids", ids, "--dataset", folder, "--root", tmp_path / "runs")
+    assert run(*common) == 0
+    assert run(*common, "--seed", "1", "--similarity", "cosine") == 0
+    assert run(*common, "--seed", "2", "--beyond", "gini") == 0
+    runs = [FinishedRun(done.parent) for done in (tmp_path / "runs").glob("*/DONE")]
+    assert len(by_model(runs)) == 3
+    ids.write_text("\n".join(arrays["item_ids"][::-1]))
+    capsys.readouterr()
+    assert run(*common) == 0
+    assert run(*common) == 2
+    assert "already" in capsys.readouterr().err
+    assert run(*common[:-4], "--item-ids", tmp_path / "none.txt", *common[-4:]) == 2
+    assert "none.txt' (No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
         ((), "one of the arguments"),
         (("--lists", "none.csv"), "cannot read 'none.csv'"),
         (("--lists", "x", "--ks", "ten"), "--ks"),
         (("--listz", "x"), "see --help"),
         (("--embeddings", "x", "--split", "randum"), "did you mean 'random'"),
-        (("--clicks", "none.csv"), "cannot read 'none.csv'"),
         (("--lists", "x", "--split-param", "cold"), "KEY=VALUE"),
         (
             ("--lists", "x", "--refit", "--protocol", "legacy_test_selected"),
@@ -123,6 +166,17 @@ def test_rated_and_clicked_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (("--lists", "x", "--split-param", "ratios=0.5"), "'ratios' must be three numbers"),
         (("--lists", "x", "--split-seed", "-1"), "'seed' must be in"),
         (("--lists", "x", "--eval-seed", "-1"), "'--eval-seed' must be in"),
+        (
+            ("--lists", "x", "--similarity", "cosine"),
+            "'--similarity' is read with --embeddings, not with --lists",
+        ),
+        (("--lists", "x", "--item-ids", "y"), "'--item-ids' is read with --embeddings"),
+        (("--embeddings", "x", "--threshold", "0.4"), "'--threshold' is read with --clicks, not"),
+        (
+            ("--clicks", "x", "--ks", "5"),
+            "'--dataset' is read with --lists and --embeddings, not with --clicks",
+        ),
+        (("--embeddings", "x", "--beyond", "gini,ild"), "unknown beyond-accuracy metric 'ild' in '--beyond'"),
     ],
 )
 def test_bad_command_lines(
