@@ -76,19 +76,21 @@ def main(argv: Sequence[str]) -> None:
     seeds = _seeds(arguments, spec)
     output = _output(arguments, extra)
     cells = table_cells(spec)
+    only_report = bool({"report-only", "check"} & arguments.switches)
     if "part" in arguments.options:
+        if only_report:
+            raise ConfigError("'--part' writes nothing: leave it out with --report-only and --check")
         cells = part_of(cells, arguments.options["part"])
     recorded = arguments.options.get("settings")
     known = read_settings(Path(recorded), cells) if recorded else {}
     searches = {
-        cell: Search([*cell.overrides, *cell.tune, f"seed={spec.seeds[0]}", *extra], spec.trials)
+        cell: Search(_sweep(cell, spec, extra), spec.trials)
         for cell in cells
         if cell.tune and cell not in known
     }
     if "dry-run" in arguments.switches:
-        print(_plan(cells, known, searches, seeds, extra))
+        print(_plan(spec, cells, known, searches, seeds, extra))
         return
-    only_report = bool({"report-only", "check"} & arguments.switches)
     untried = sum(search.missing for search in searches.values())
     if untried and only_report:
         raise DataError(
@@ -141,11 +143,13 @@ def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, F
     """Return run directories of other tools (`experiments/evaluate.py`) as rows named by their model.
 
     Args:
-        folders: paths with commas. Each belongs to the block whose runs have the same data and the same split.
+        folders: paths with commas. Each belongs to every block whose runs have the same data and the same split.
     Errors: DataError for other data or another split, a name that is a row of the table, a seed twice, and runs of one
         name and block with different settings.
     """
-    blocks = {_fingerprints(run_): place.block for place, run_ in runs.items()}
+    blocks: dict[tuple[str, str], dict[str, None]] = {}
+    for place, run_ in runs.items():
+        blocks.setdefault(_fingerprints(run_), {})[place.block] = None
     rows = {place.row for place in runs}
     firsts: dict[tuple[str, str], FinishedRun] = {}
     added: dict[Place, FinishedRun] = {}
@@ -155,18 +159,18 @@ def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, F
             raise DataError(
                 f"'{folder}' was made on other data or another split than every block of this table"
             )
-        place = Place(
-            blocks[_fingerprints(run_)], str(run_.config["model"]["name"]), int(run_.config["seed"])
-        )
-        if place.row in rows:
+        name = str(run_.config["model"]["name"])
+        if name in rows:
             raise DataError(
-                f"'{folder}' is called '{place.row}', as a row of this table: make it with another name "
+                f"'{folder}' is called '{name}', as a row of this table: make it with another name "
                 "(model.name=NAME, --name of evaluate.py)"
             )
-        if place in added:
-            raise DataError(f"'{folder}' would be a second run of {place}")
-        _check_settings(run_, firsts.setdefault((place.block, place.row), run_))
-        added[place] = run_
+        for block in blocks[_fingerprints(run_)]:
+            place = Place(block, name, int(run_.config["seed"]))
+            if place in added:
+                raise DataError(f"'{folder}' would be a second run of {place}")
+            _check_settings(run_, firsts.setdefault((block, name), run_))
+            added[place] = run_
     return added
 
 
@@ -267,7 +271,12 @@ def update_readme(table: Table, output: Path) -> list[Path]:
     """Put the table between its markers in the README.md beside `output`, if it has them; return its path."""
     path = output.absolute().parent / "README.md"
     start, end = f"<!-- {table.name}: written by experiments/table.py -->", f"<!-- /{table.name} -->"
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"'{path}' is no UTF-8 and did not get the table: convert it, then --report-only"
+        ) from error
     before, found, rest = text.partition(start)
     _, closed, after = rest.partition(end)
     if not found or not closed:
@@ -319,7 +328,13 @@ def _tune(cell: Cell, search: Search) -> Setting:
     return best_setting(cell, search)
 
 
+def _sweep(cell: Cell, spec: TableSpec, extra: Sequence[str]) -> list[str]:
+    """Return what is searched for a cell: its settings are chosen on the first seed of the table."""
+    return [*cell.overrides, *cell.tune, f"seed={spec.seeds[0]}", *extra]
+
+
 def _plan(
+    spec: TableSpec,
     cells: Sequence[Cell],
     known: Mapping[Cell, Setting],
     searches: Mapping[Cell, Search],
@@ -331,7 +346,7 @@ def _plan(
     for cell in cells:
         search = searches.get(cell)
         if search is not None and search.missing:
-            words = [*cell.overrides, *cell.tune, *extra, "--trials", str(len(search.trials))]
+            words = [*_sweep(cell, spec, extra), "--trials", str(len(search.trials))]
             lines.append(f"to tune   {cell}\n          {command_line('tune.py', words)}")
             to_try += search.missing
             to_run += len({open_run(job.config).path for job in table_jobs([cell], seeds, extra)})

@@ -188,6 +188,9 @@ def test_parts_run_everything_once_and_write_nothing(
     assert len(runner.configs) == RUNS
     assert _table("--report-only") == 0
     assert (tmp_path / "results" / "quickstart.md").exists()
+    for flag in ("--report-only", "--check"):
+        assert _table("--part", "1/2", flag) == 2
+        assert "'--part' writes nothing: leave it out" in capsys.readouterr().err
     assert _table("--part", "3/2") == 2
     assert "'--part' must be K/N with K from 1 to N, as in 1/2 (got '3/2')" in capsys.readouterr().err
 
@@ -230,8 +233,9 @@ def test_rows_are_tuned_alike_and_run_with_the_best(
 ) -> None:
     words = ["table=tuned"]
     assert run_main(table.main, [*words, "--dry-run"]) == 0
-    # baselines: one run stands for both seeds
-    assert "0 finished, 4 to run, 4 settings to try" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "0 finished, 4 to run, 4 settings to try" in told  # baselines: one run stands for both seeds
+    assert "shrink=0.0,5.0 seed=3 --trials 2" in told
     assert run_main(table.main, [*words, "--report-only"]) == 2
     assert "4 settings of table 'tuned' were not tried yet" in capsys.readouterr().err
     assert tuned == []

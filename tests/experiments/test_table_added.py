@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from experiments.spec import Place, read_spec
-from experiments.table import added_runs, build_table
+from experiments.table import added_runs, build_table, update_readme
 from gnnrec.errors import DataError
 from gnnrec.report.frame import FinishedRun
+from gnnrec.report.tables import Table
 from gnnrec.tracking import RunDir
 
 
@@ -66,3 +68,15 @@ def test_rows_of_a_block_have_one_split(make, table: dict[Place, FinishedRun]) -
     other = {Place("block", "MF", 0): make("a", 0, {"name": "mf"}, split="t")}
     with pytest.raises(DataError, match=r"block · MF · seed 0: .* has other data or another split than"):
         build_table(read_spec("quickstart"), [0], table | other)
+
+
+def test_an_added_run_is_in_every_block_of_its_split(make, table: dict[Place, FinishedRun]) -> None:
+    table[Place("second", "kNN", 0)] = table[Place("block", "kNN", 0)]
+    table[Place("third", "kNN", 0)] = make("t", 0, {"name": "item_knn"}, split="t")
+    assert _add(table, make("a", 0, {"name": "mf"})) == [Place("block", "mf", 0), Place("second", "mf", 0)]
+
+
+def test_a_readme_of_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_bytes("é".encode("latin-1"))
+    with pytest.raises(DataError, match=r"README\.md' is no UTF-8"):
+        update_readme(Table("t", "", [], [], pd.DataFrame()), tmp_path / "results")
