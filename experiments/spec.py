@@ -13,6 +13,9 @@ import yaml
 from experiments.compose import compose_config
 from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError, suggest
+from gnnrec.evaluation.beyond import PER_USER
+from gnnrec.evaluation.direction import best_value
+from gnnrec.evaluation.metrics import ALL_METRICS
 from gnnrec.report.tables import Block, Column
 
 TABLES = Path(__file__).resolve().parent / "tables"
@@ -163,21 +166,19 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
     labels = [row.label for row in rows]
     _check_distinct(labels, "rows", where)
     columns = {key for block in tree["blocks"] for key in block["columns"].values()}
-    for key in tree.get("tested", []):
-        if key not in columns:
-            raise ConfigError(
-                f"'{key}' in 'tested' of {where} is no column of a block{suggest(key, columns)}"
-            )
+    _check_tested(tree.get("tested", []), columns, where)
     for label in tree.get("gain_over", []):
         if label not in labels:
             raise ConfigError(f"unknown row '{label}' in 'gain_over' of {where}{suggest(label, labels)}")
     trade_off = tuple(tree.get("trade_off", []))
     if trade_off and (
         len(trade_off) != 2
+        or not all(best_value(metric) == "max" for metric in trade_off)
         or not any({*trade_off} <= {*block["columns"].values()} for block in tree["blocks"])
     ):
         raise ConfigError(
-            f"'trade_off' of {where} must be two metrics that are columns of one block (got {list(trade_off)})"
+            f"'trade_off' of {where} must be two metrics, larger ones better, that are columns of one block "
+            f"(got {list(trade_off)})"
         )
     return TableSpec(
         name=name,
@@ -186,7 +187,10 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
         seeds=tuple(tree.get("seeds", [0])),
         trials=tree.get("trials", 0),
         blocks=tuple(
-            Block(block["label"], tuple(Column(key, label) for label, key in block["columns"].items()))
+            Block(
+                block["label"],
+                tuple(Column(key, label, best_value(key)) for label, key in block["columns"].items()),
+            )
             for block in tree["blocks"]
         ),
         block_overrides={block["label"]: tuple(block.get("overrides", [])) for block in tree["blocks"]},
@@ -294,6 +298,22 @@ def _check(
     for key in needed:
         if key not in tree:
             raise ConfigError(f"{where} lacks the key '{key}' (found: {', '.join(map(str, tree))})")
+
+
+def _check_tested(keys: Sequence[str], columns: Collection[str], where: str) -> None:
+    """Raise a ConfigError unless runs keep these columns for every user, and one of their values is the best."""
+    for key in keys:
+        if key not in columns:
+            raise ConfigError(
+                f"'{key}' in 'tested' of {where} is no column of a block{suggest(key, columns)}"
+            )
+        group, _, name = key.removeprefix("test/").rpartition("/")
+        kept = name.partition("@")[0] in (*ALL_METRICS, *PER_USER) and not group.startswith("user_")
+        if not kept or best_value(key) is None:
+            raise ConfigError(
+                f"'{key}' in 'tested' of {where} cannot be tested over users: name accuracy metrics of everybody or of "
+                "a group of items, as in test/tail/ndcg@20"
+            )
 
 
 def _check_distinct(labels: Sequence[str], what: str, where: str) -> None:

@@ -12,6 +12,7 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
 from experiments.cli import Arguments, command_line, format_table, parse_arguments, run_main
 from experiments.search import Search
 from gnnrec.errors import ConfigError
+from gnnrec.evaluation.direction import best_value
 
 SWITCHES = {name: "help" for name in ("-h", "--help")}
 OPTIONS = {name: name.lstrip("-") for name in ("--trials", "--metric", "--seed")}
@@ -22,7 +23,8 @@ usage: python experiments/tune.py [flags] [GROUP=OPTION ...] [KEY=VALUE ...] [KE
   "KEY=interval(0.1,0.9)"              a number between; a whole one where KEY takes whole numbers only
   "KEY=tag(log,interval(1e-4,1e-2))"   the same, uniform in its logarithm
   --trials 20                          settings to try; all of them where there are no more
-  --metric ndcg@20                     validation metric, for example tail/ndcg@20 or cold_only/recall@20
+  --metric ndcg@20                     validation metric of which the largest value is the best, for example
+                                       tail/ndcg@20 or cold_only/recall@20
   --seed 0                             of the draw of settings
 
 Every setting is fitted on train and judged on validation; test is never scored. Trials are kept in tune/ below
@@ -36,11 +38,13 @@ def main(argv: Sequence[str]) -> None:
     if "help" in arguments.switches:
         print(HELP)
         return
+    metric = arguments.options.get("metric", "ndcg@20")
+    if best_value(metric) != "max":
+        raise ConfigError(
+            f"'--metric' must be a metric of which the largest value is the best, as ndcg@20 (got '{metric}')"
+        )
     search = Search(
-        arguments.overrides,
-        _whole(arguments, "trials", 20),
-        arguments.options.get("metric", "ndcg@20"),
-        _whole(arguments, "seed", 0),
+        arguments.overrides, _whole(arguments, "trials", 20), metric, _whole(arguments, "seed", 0)
     )
     search.run()
     best = search.ranked()

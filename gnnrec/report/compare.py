@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gnnrec.errors import DataError
+from gnnrec.evaluation.direction import best_value
 from gnnrec.evaluation.significance import differences, holm, paired_t
 from gnnrec.report.frame import FinishedRun
 
@@ -19,8 +20,8 @@ def paired_p_values(
     """Return Holm-corrected p-values of each row that is no baseline, by (block, row, metric).
 
     Each user's value is averaged over seeds first; the test is a paired t-test over users against the baseline
-    with the highest mean, two-sided; the correction is over the rows of one block and metric. A metric that a
-    block does not have is left out, and so are users without a relevant item there.
+    with the best mean, two-sided; the correction is over the rows of one block and metric. A metric that a block does
+    not have or that has no best value is left out, and so are users without a relevant item there.
 
     Args:
         runs: (block, row) -> the runs of all seeds.
@@ -37,10 +38,10 @@ def paired_p_values(
             }
             known = [row for row in baselines if row in values]
             others = [row for row in values if row not in baselines]
-            if not known or not others:
+            best = best_row({row: values[row] for row in known}, metric)
+            if best is None or not others:
                 continue
             _check_users([run for row in values for run in runs[block, row]])
-            best = max(known, key=lambda row: float(np.nanmean(values[row])))
             result |= {(block, row, metric): p for row, p in _against(values, best, others).items()}
     return result
 
@@ -50,6 +51,14 @@ def _against(values: Mapping[str, np.ndarray], best: str, others: Sequence[str])
     against = [differences(values[row], values[best]) for row in others]
     raw = [paired_t(difference[~np.isnan(difference)]) for difference in against]
     return dict(zip(others, holm(raw)))
+
+
+def best_row(values: Mapping[str, np.ndarray], metric: str) -> str | None:
+    """Return the row with the best mean over users; None where there is no row, or no value is the best."""
+    best = best_value(metric)
+    if best is None or not values:
+        return None
+    return (max if best == "max" else min)(values, key=lambda row: float(np.nanmean(values[row])))
 
 
 def mean_over_seeds(runs: Sequence[FinishedRun], metric: str) -> np.ndarray:

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from gnnrec.errors import DataError, suggest
+from gnnrec.evaluation.direction import best_value
 from gnnrec.evaluation.significance import MIN_SEEDS, benjamini_hochberg, compare, holm, pairwise_p_values
 from gnnrec.report.captions import group_note, protocol_note
-from gnnrec.report.compare import mean_over_seeds
+from gnnrec.report.compare import best_row, mean_over_seeds
 from gnnrec.report.frame import FinishedRun, flatten, metrics_frame
 from gnnrec.report.tables import Block, Column, Table, summarise
 
@@ -100,7 +101,8 @@ def comparison_table(models: Models, metrics: Sequence[str], name: str = "compar
     """Return mean and deviation over seeds by model; each row is tested against the best of its column.
 
     Users are averaged over seeds, then a paired t-test over users; Holm-corrected over all pairs of rows of a column,
-    since which row is the best was seen on the same values. Metrics that are one number for all users have no test.
+    since which row is the best was seen on the same values. Metrics that are one number for all users, or of which no
+    value is the best, have no test.
 
     Errors: DataError for an unknown metric, and for runs with different groups.
     """
@@ -115,14 +117,14 @@ def comparison_table(models: Models, metrics: Sequence[str], name: str = "compar
         if not values:  # one number for all users, as coverage
             _check_known(metric, [run for _, run in rows])
             continue
-        best = max(values, key=lambda label: float(np.nanmean(values[label])))
+        best = best_row(values, metric)
         for (one, other), p in pairwise_p_values(values).items():
             if best in (one, other):
                 p_values[BLOCK, other if one == best else one, metric] = p
     protocol = str(rows[0][1].result["protocol"])
     caption = " ".join([protocol_note(protocol), _seeds_note(models), _mark_note(len(models))])
     note = group_note([run for _, run in rows])
-    columns = [Column(metric, metric.removeprefix("test/")) for metric in metrics]
+    columns = [Column(metric, metric.removeprefix("test/"), best_value(metric)) for metric in metrics]
     return Table(name, caption, [Block(BLOCK, columns, note)], list(models), cells, p_values)
 
 

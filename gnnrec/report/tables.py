@@ -17,7 +17,7 @@ MARK_BELOW = 0.05
 
 @dataclass(frozen=True)
 class Column:
-    """One column: the metric key it shows, its heading, and whether smaller is better (no bold if None)."""
+    """One column: the metric key it shows, its heading, and whether "max" or "min" is the best (no bold if None)."""
 
     metric: str
     label: str

@@ -33,6 +33,13 @@ def test_every_shipped_table_composes() -> None:
             assert not cell.tune or search.Search([*cell.overrides, *cell.tune], 1).trials, cell
 
 
+def test_a_column_knows_which_value_is_the_best(tmp_path: Path) -> None:
+    keys = ("test/recall@20", "test/gini@20", "test/ties@20")
+    columns = ", ".join(f"c{place}: {key}" for place, key in enumerate(keys))
+    (tmp_path / "t.yaml").write_text(GOOD.replace("R@20: test/recall@20", columns))
+    assert [column.best for column in read_spec("t", tmp_path).blocks[0].columns] == ["max", "min", None]
+
+
 def test_a_grid_is_every_combination(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(
         f"title: x\n{BLOCKS}\nrows: [{{label: a}}]\n"
@@ -74,6 +81,18 @@ def test_rows_of_another_table(tmp_path: Path) -> None:
         (
             GOOD + "tested: [test/recal@20]",
             "'test/recal@20' in 'tested' of tables/t.yaml is no column of a block, did you",
+        ),
+        *(
+            (
+                GOOD.replace("test/recall@20", key) + f"tested: [{key}]",
+                f"'{key}' in 'tested' of tables/t.yaml cannot be tested over users: name accuracy metrics",
+            )
+            for key in ("test/user_q1/recall@20", "test/coverage@20", "test/avg_popularity@20")
+        ),
+        (
+            GOOD.replace("columns: {", "columns: {G: test/gini@20, ")
+            + "trade_off: [test/recall@20, test/gini@20]",
+            "'trade_off' of tables/t.yaml must be two metrics, larger ones better",
         ),
         (GOOD + "tested: test/recall@20", "'tested' must be a list of texts"),
         (GOOD + "seeds: 0", "'seeds' must be a list of whole numbers, as in [0, 1] in tables/t.yaml (got 0)"),

@@ -120,6 +120,7 @@ def test_a_search_sees_no_test_and_writes_no_run(small: list[str], tmp_path: Pat
         (["--metric", "ndgc@20", "model=popularity"], "did you mean 'validation/ndcg@20'?"),
         (["protocol=legacy_test_selected", "model=popularity"], "needs protocol=honest"),
         (["train.lr=0.1,x"], "'train.lr' must be of type float"),
+        (["--metric", "gini@20"], "'--metric' must be a metric of which the largest value is the best"),
         (["train.lr"], "cannot read 'train.lr'"),
         (["train.lr=interval(1"], "cannot read 'train.lr=interval(1'"),
         (["train.lr=interval(a,b)"], "cannot read 'train.lr=interval(a,b)'"),

@@ -43,6 +43,28 @@ def test_rows_are_tested_against_the_best_baseline_and_corrected(make_run) -> No
     assert p_values["random", large, METRIC] == pytest.approx(min(max(2 * raw[small], raw[large]), 1))
 
 
+@pytest.mark.parametrize(
+    ("metric", "best"), [("test/recall@20", 0.5), ("test/miscalibration@20", 0.4), ("test/ties@20", None)]
+)
+def test_the_best_baseline_is_that_with_the_best_value(make_run, metric: str, best: float | None) -> None:
+    def row(name: str, value: float) -> list:
+        values = np.full(40, value) + 0.01 * np.random.default_rng(len(name)).normal(size=40)
+        return [make_run(name, {metric: value}, {"users": np.arange(40), metric: values})]
+
+    runs = {
+        ("b", "low"): row("low", 0.4),
+        ("b", "high"): row("high", 0.5),
+        ("b", "model"): row("model", 0.47),
+    }
+    p_values = paired_p_values(runs, ["low", "high"], [metric])
+    if best is None:
+        assert p_values == {}
+        return
+    rival = "high" if best == 0.5 else "low"
+    one, two = (mean_over_seeds(runs["b", name], metric) for name in ("model", rival))
+    assert p_values["b", "model", metric] == pytest.approx(stats.ttest_rel(one, two).pvalue)
+
+
 def test_no_difference_has_no_significance(make_run) -> None:
     same = _runs(make_run, "x", 0.0)
     runs = {("b", "base"): same, ("b", "model"): same}

@@ -124,6 +124,25 @@ def test_the_table_marks_what_differs_from_the_best(make_run) -> None:
     assert r"$^\dagger$" in to_latex(table)
 
 
+@pytest.mark.parametrize(
+    ("metric", "best"), [("test/miscalibration@20", "a"), ("test/avg_popularity@20", None)]
+)
+def test_the_best_of_a_column_is_not_always_the_largest(make_run, metric: str, best: str | None) -> None:
+    runs = []
+    for name, value in (("a", 0.1), ("bb", 0.5)):
+        values = value + 0.01 * np.random.default_rng(len(name)).normal(size=USERS)
+        arrays = {"users": np.arange(USERS), metric: values}
+        runs.append(make_run(name, {metric: value}, arrays))
+    table = comparison_table(by_model(runs), [metric])
+    assert {row for _, row, _ in table.p_values} == ({"bb"} if best else set())
+    assert [
+        line.count("**") for line in to_markdown(table).splitlines() if line.startswith(("| a ", "| bb "))
+    ] == [
+        2 if best else 0,
+        0,
+    ]
+
+
 def test_runs_with_other_groups_are_not_put_into_one_column(make_run) -> None:
     facts = {"definition": "head: top 10%", "thresholds": {"rule": "quantile"}, "num_items": 2}
     facts |= {"num_interactions": 700, "num_evaluated_users": 4}
