@@ -137,21 +137,30 @@ def recall_by_cutoff(models: Mapping[str, Sequence[Arrays]], path: str | Path) -
 
 
 def lorenz_curves(models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k: int = 20) -> list[Path]:
-    """Draw which share of all list entries the least shown share of items gets, with the Gini index."""
+    """Draw which share of all list entries the least shown share of items gets, with the Gini index.
+
+    Curves are averaged over seeds: each has its own least shown items, and the index is the mean of `gini@k`.
+    """
     figure, axes = new_figure(1, 1, 4.2, 3.9)
     axis = axes[0, 0]
     axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
     for place, (label, seeds) in enumerate(models.items()):
-        exposure = np.sort(np.mean([arrays[f"item_exposure@{k}"] for arrays in seeds], axis=0))
-        share = np.concatenate([[0.0], np.cumsum(exposure) / max(exposure.sum(), 1.0)])
+        share = np.mean([_lorenz(arrays[f"item_exposure@{k}"]) for arrays in seeds], axis=0)
         items = np.linspace(0, 1, len(share))
-        area = ((share[1:] + share[:-1]) / 2).sum() / (len(share) - 1)
         style = {"color": COLOURS[place % len(COLOURS)], "linewidth": 1.4}
-        axis.plot(items, share, label=f"{label} (Gini {1 - 2 * area:.2f})", **style)
+        axis.plot(items, share, label=f"{label} (Gini {_gini(share):.2f})", **style)
     axis.set_xlabel("share of items, least shown first")
     axis.set_ylabel(f"share of the top-{k} entries")
     axis.set_xlim(0, 1)
     return _finish(figure, axes, path)
+
+
+def _lorenz(exposure: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0.0], np.cumsum(np.sort(exposure)) / max(exposure.sum(), 1)])
+
+
+def _gini(share: np.ndarray) -> float:
+    return float(1 - (share[1:] + share[:-1]).sum() / (len(share) - 1))
 
 
 def significance_matrix(

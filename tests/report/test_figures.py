@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from gnnrec.errors import DataError
+from gnnrec.evaluation.beyond import gini
+from gnnrec.evaluation.lists import Lists
 from gnnrec.report import figures
 from gnnrec.report.figures import draw_evaluation
 
@@ -70,6 +73,17 @@ def test_bands_hold_the_pooled_share() -> None:
         assert low <= share <= high
         covered.append(low <= 0.3 <= high)
     assert 0.88 < np.mean(covered) < 0.99
+
+
+def test_the_lorenz_figure_shows_the_mean_gini_of_the_seeds() -> None:
+    tops = [
+        np.array([[0, 1], [0, 1], [0, 2]]),
+        np.array([[3, 2], [3, 2], [3, 1]]),
+    ]  # each seed has its own favorites
+    empty = sparse.csr_matrix((3, 4))
+    lists = [Lists(top, top < 0, empty, empty, np.zeros(4, np.int64), 3) for top in tops]
+    share = np.mean([figures._lorenz(seed.exposure(2)) for seed in lists], axis=0)
+    assert figures._gini(share) == pytest.approx(np.mean([gini(seed, 2) for seed in lists]))
 
 
 def test_runs_of_different_users_are_not_mixed(tmp_path: Path) -> None:
