@@ -31,12 +31,14 @@ SPLITS: dict[str, Callable[..., Split]] = {
 }
 
 
-def make_split(source: Dataset | Interactions, name: str, seed: int = 0, **params: Any) -> Split:
-    """Return the split called `name`, drawn with `seed`; `params` are the options of its function.
+def make_split(source: Dataset | Interactions, name: str, seed: int | None = None, /, **params: Any) -> Split:
+    """Return the split called `name`, drawn with `seed` (0); `params` are the options of its function.
 
-    An unknown name or option is a ConfigError that names the nearest known one.
+    An unknown name or option is a ConfigError that names the nearest known one. So that options may have any name, the
+    others are given by position; `seed` may also be given by name, once.
     """
     check_choice("split", name, SPLITS, "make_split")
+    seed = params.pop("seed", 0) if seed is None else seed
     check_range("seed", seed, name, low=0)
     function = SPLITS[name]
     known = [key for key in inspect.signature(function).parameters if key not in ("source", "seed")]

@@ -185,6 +185,12 @@ def test_published_repeats_count_for_the_earliest_part() -> None:
     assert split.params["num_repeats"] == 1
 
 
+@pytest.mark.parametrize("name", ["seed", "name", "source"])
+def test_an_option_that_is_called_as_an_argument_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown option '{name}' of the split 'random'"):
+        make_split(complete(6, 6), "random", 0, **{name: 3})
+
+
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
