@@ -11,7 +11,7 @@ from typing import Any
 
 from gnnrec.baselines.fusion import Fitted, Fusion
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range
-from gnnrec.evaluation.metrics import ALL_METRICS, METRICS
+from gnnrec.evaluation.metrics import ALL_METRICS, METRICS, MOST_K
 from gnnrec.features import InitConfig
 from gnnrec.objectives import check_encoder
 from gnnrec.protocol import PROTOCOLS
@@ -121,7 +121,9 @@ class EvalConfig:
         if not self.ks:
             raise ConfigError("'ks' must have at least one cutoff in 'eval' (got none)")
         for k in self.ks:
-            check_range("ks", k, "eval", low=1)
+            check_range("ks", k, "eval", low=1, high=MOST_K)
+        if not self.metrics:
+            raise ConfigError("'metrics' must have at least one metric in 'eval' (got none)")
         for metric in self.metrics:
             check_choice("metric", metric, ALL_METRICS, "eval")
 

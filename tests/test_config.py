@@ -95,6 +95,8 @@ def test_a_round_trip_gives_an_equal_configuration(model: dict[str, Any]) -> Non
         ("eval.metrics", ["recal"], "unknown metric 'recal' in 'eval', did you mean 'recall'"),
         ("eval.ks", [], "'ks' must have at least one cutoff"),
         ("eval.ks", [0], "'ks' must be in"),
+        ("eval.ks", [10**18], "'ks' must be in"),
+        ("eval.metrics", [], "'metrics' must have at least one metric in 'eval'"),
         ("split.seed", -1, r"'seed' must be in \[0, inf\) in 'split' \(got -1\)"),
         ("eval.seed", -1, r"'seed' must be in \[0, inf\) in 'eval' \(got -1\)"),
         ("eval.num_user_groups", 0, "'num_user_groups' must be in"),

@@ -48,8 +48,8 @@ def evaluate(
         item_categories: [num_items, num_categories] weights, for "miscalibration".
         memory: bytes for blocks of scores; None takes 16 MiB on a CPU and 1 GiB on a GPU.
 
-    Raises ConfigError for an unknown metric, a cutoff below 1 or a task without a relevant pair, and GnnrecError
-    for scores that are NaN, infinite or of a wrong shape.
+    Raises ConfigError for no or an unknown metric, a cutoff outside 1 to 10,000 or a task without a relevant pair, and
+    GnnrecError for scores that are NaN, infinite or of a wrong shape.
     """
     plan = Plan(task, ks, metrics, beyond, groups, item_vectors, item_categories)
     ranking = rank(scorer, task, plan.users, plan.ks, plan.candidates, seed, memory, auc="auc" in metrics)

@@ -12,7 +12,7 @@ from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, check_choice, check_range
 from gnnrec.evaluation.beyond import PER_USER, SYSTEM, group_exposure
 from gnnrec.evaluation.lists import Lists
-from gnnrec.evaluation.metrics import ALL_METRICS, METRICS, Hits
+from gnnrec.evaluation.metrics import ALL_METRICS, METRICS, MOST_K, Hits
 from gnnrec.evaluation.ranking import Ranking
 from gnnrec.evaluation.result import Evaluation, nan_mean
 from gnnrec.evaluation.task import Task
@@ -34,7 +34,7 @@ ALL_BEYOND = (*PER_USER, *SYSTEM, "exposure", "user_fairness")
 class Plan:
     """What is measured on whom; see `gnnrec.evaluation.evaluate.evaluate` for the fields.
 
-    Raises ConfigError for an unknown metric, a cutoff below 1 or a task without a relevant pair.
+    Raises ConfigError for no or an unknown metric, a cutoff outside 1 to 10,000 or a task without a relevant pair.
     """
 
     task: Task
@@ -48,6 +48,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.beyond is None:
             object.__setattr__(self, "beyond", self._default_beyond())
+        if not self.metrics:
+            raise ConfigError("'metrics' must name at least one metric in 'evaluate' (got none)")
         for name in self.metrics:
             check_choice("metric", name, ALL_METRICS, "evaluate")
         for name in self.beyond or ():
@@ -55,7 +57,7 @@ class Plan:
         if not len(self.ks):
             raise ConfigError("'ks' must name at least one cutoff in 'evaluate' (got none)")
         for k in self.ks:
-            check_range("ks", k, "evaluate", low=1)
+            check_range("ks", k, "evaluate", low=1, high=MOST_K)
             if k != int(k):
                 raise ConfigError(f"'ks' must be whole numbers in 'evaluate' (got {k})")
         object.__setattr__(self, "ks", tuple(sorted({int(k) for k in self.ks})))

@@ -102,3 +102,4 @@ METRICS: dict[str, Callable[[Hits, int], np.ndarray]] = {
     "map": average_precision,
 }
 ALL_METRICS = (*METRICS, "auc")
+MOST_K = 10_000  # lists of this length are kept for all users at once

@@ -65,15 +65,6 @@ class Evaluation:
                     result[f"{split}/user_std_{name}"] = float(means.std())
         return result
 
-    def num_evaluated_users(self) -> dict[str, int]:
-        """Return for each item and user group, and for '' (everybody), the number of users in its means."""
-        counts = {"": len(self.users)}
-        for key, values in self.per_user.items():
-            parts = key.split("/")
-            if len(parts) == 3:
-                counts[parts[1]] = int(np.isfinite(values).sum())
-        return counts | {name: int(member.sum()) for name, member in self.user_groups.items()}
-
 
 def nan_mean(values: np.ndarray) -> float:
     """Return the mean of the numbers that are not NaN, NaN if there is none."""
@@ -82,8 +73,16 @@ def nan_mean(values: np.ndarray) -> float:
 
 
 def describe_groups(task: Task, train: Interactions, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
-    """Return for each group its rule, thresholds, size, train interactions and number of evaluated users."""
-    evaluated = evaluation.num_evaluated_users()
+    """Return for each group its rule, thresholds, size, train interactions and number of evaluated users.
+
+    Of a group of items these are the users with a relevant item in it.
+    """
+    relevant = task.relevant
+    evaluated = {
+        name: len(np.unique(relevant.user[member[relevant.item]]))
+        for name, member in task.items.members.items()
+    }
+    evaluated |= {name: int(member[evaluation.users].sum()) for name, member in task.users.members.items()}
     described = {}
     for groups, unit, ids in ((task.items, "num_items", train.item), (task.users, "num_users", train.user)):
         counts = groups.interaction_counts(ids)
@@ -93,7 +92,7 @@ def describe_groups(task: Task, train: Interactions, evaluation: Evaluation) -> 
                 "thresholds": groups.thresholds,
                 unit: size,
                 "num_interactions": counts[name],
-                "num_evaluated_users": evaluated.get(name, 0),
+                "num_evaluated_users": evaluated[name],
             }
     return described
 

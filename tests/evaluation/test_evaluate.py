@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gnnrec.errors import ConfigError, GnnrecError
 from gnnrec.evaluation.evaluate import evaluate
 from gnnrec.evaluation.metrics import ALL_METRICS, METRICS
+from gnnrec.evaluation.result import describe_groups
 from gnnrec.evaluation.scorers import EmbeddingScorer
 from gnnrec.evaluation.task import Task
 
@@ -141,7 +142,9 @@ def test_scores_of_a_wrong_shape_are_refused() -> None:
     [
         ({"metrics": ("ndgc",)}, "did you mean 'ndcg'"),
         ({"beyond": ("genie",)}, "did you mean 'gini'"),
-        ({"ks": (0,)}, r"'ks' must be in \[1, inf\)"),
+        ({"ks": (0,)}, r"'ks' must be in \[1, 10000\]"),
+        ({"ks": (10**18,)}, r"'ks' must be in \[1, 10000\]"),
+        ({"metrics": ()}, "at least one metric"),
         ({"ks": ()}, "at least one cutoff"),
         ({"ks": (2.5,)}, "whole numbers"),
         ({"beyond": ("ild",)}, "item_vectors"),
@@ -234,10 +237,21 @@ def test_user_groups_are_means_over_their_users() -> None:
     for name, member in task.users.members.items():
         mean = result.per_user["test/recall@5"][member[result.users]].mean()
         assert numbers[f"test/{name}/recall@5"] == pytest.approx(mean)
-        assert result.num_evaluated_users()[name] == member[result.users].sum()
         means.append(mean)
     assert numbers["test/user_gap_recall@5"] == pytest.approx(max(means) - min(means))
     assert numbers["test/user_std_recall@5"] == pytest.approx(np.std(means))
+
+
+@pytest.mark.parametrize("metrics", [("recall",), ("auc",)])
+def test_evaluated_users_of_a_group_are_counted_whatever_is_measured(metrics: tuple[str, ...]) -> None:
+    task = make_task(60, 30)
+    result = evaluate(Matrix(np.random.default_rng(0).random((60, 30))), task, (5,), metrics=metrics)
+    described = describe_groups(task, task.relevant, result)
+    relevant = task.relevant.csr().toarray() > 0
+    for name, member in task.items.members.items():
+        assert described[name]["num_evaluated_users"] == relevant[:, member].any(axis=1).sum() > 0
+    for name, member in task.users.members.items():
+        assert described[name]["num_evaluated_users"] == (relevant.any(axis=1) & member).sum() > 0
 
 
 def test_the_score_gap_is_cold_minus_warm() -> None:
