@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from gnnrec.evaluation.scorers import EmbeddingScorer
 from gnnrec.evaluation.topk import NO_ITEM, tie_keys
 
 _NAMES = {"user": ("user", "user_id", "query_id", "qid"), "item": ("item", "item_id", "doc_id", "docid")}
+_ORDER = ("score", "rank")
 _TREC = ["user", "q0", "item", "rank", "score", "tag"]
 
 
@@ -44,15 +47,17 @@ def read_run(
     """Read ranked lists: parquet, csv or tsv with columns user, item and score or rank, or the TREC run format.
 
     A file without a header and with six columns is taken as TREC (user Q0 item rank score tag). Ids are the raw
-    ids of the data set, compared as text.
+    ids of the data set, compared as text as they stand there, be they NA or null. Quotes mean something in csv and tsv
+    with a header alone.
 
-    Raises DataError for unknown ids, repeated pairs, scores that are no finite numbers and unreadable files.
+    Raises DataError for unknown ids, repeated pairs, scores that are no finite numbers, rows with more fields than the
+    first and unreadable files.
     """
     frame = _read_frame(Path(path))
     if frame.empty:
         raise DataError(f"'{path}' holds no rows: expected one for each user and listed item")
     columns = {}
-    for role, names in {**_NAMES, "score or rank": ("score", "rank")}.items():
+    for role, names in {**_NAMES, "score or rank": _ORDER}.items():
         found = [column for column in names if column in frame.columns]
         if not found:
             known = ", ".join(map(str, frame.columns))
@@ -81,10 +86,15 @@ def _read_frame(path: Path) -> pd.DataFrame:
         with path.open(encoding="utf-8") as file:
             first = file.readline()
         separator = "\t" if "\t" in first else "," if "," in first else r"\s+"
-        words = {word.strip().lower() for word in first.replace("\t", ",").split(",")}
-        if words & {name for names in _NAMES.values() for name in names}:
-            return pd.read_csv(path, sep=separator, dtype=str)
-        frame = pd.read_csv(path, sep=separator, header=None, dtype=str)
+        words = {word.strip().strip('"').lower() for word in re.split(separator, first.strip())}
+        header = sum(not words.isdisjoint(names) for names in (*_NAMES.values(), _ORDER)) > 1
+        quoting = csv.QUOTE_MINIMAL if header and separator in "\t," else csv.QUOTE_NONE
+        # The header is read as a row: pandas then refuses longer rows, whose first field it would take for an index.
+        frame = pd.read_csv(
+            path, sep=separator, header=None, dtype=str, keep_default_na=False, quoting=quoting
+        )
+        if header:
+            return frame[1:].set_axis(frame.iloc[0].tolist(), axis=1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise DataError(f"cannot read '{path}' ({reason})") from error

@@ -93,6 +93,9 @@ def test_short_lists_are_counted_and_not_filled_up(tmp_path: Path) -> None:
         ("user,item\nu1,item 1\n", "no column 'score or rank'"),
         ("user,score\nu1,1\n", "no column 'item'"),
         ("u1,item 1,3\n", "3 columns where the TREC run format has 6"),
+        ("user,item,score\nu1,item 1,1\nu1,item 2,2,3\n", "Expected 3 fields in line 3, saw 4"),
+        ("user,item,score\nu1,u2,item 1,1\n", "Expected 3 fields in line 2, saw 4"),
+        ("user item score\nu1 item1\n", "1 of 1 scores of 'model'"),
         ("", "cannot read"),
         ("user,item,score\n", "holds no rows"),
     ],
@@ -102,6 +105,29 @@ def test_run_files_that_cannot_be_used(tmp_path: Path, text: str, message: str) 
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         read_run(path, USERS, ITEMS, "model")
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        ("csv", "user,item,score\nNA,null,2\nNone,nan,1\n"),
+        ("tsv", "user\titem\tscore\nNA\tnull\t2\nNone\tnan\t1\n"),
+        ("txt", "user item score\nNA null 2\nNone nan 1\n"),
+        ("trec", "NA Q0 null 1 2 item\nNone Q0 nan 2 1 item\n"),
+    ],
+)
+def test_ids_that_look_like_missing_values_are_ids(tmp_path: Path, ending: str, text: str) -> None:
+    path = tmp_path / f"run.{ending}"
+    path.write_text(text)
+    pairs = read_run(path, ["u0", "NA", "None"], ["nan", "null"], "x")
+    assert (pairs.user.tolist(), pairs.item.tolist(), pairs.score.tolist()) == ([1, 2], [1, 0], [2, 1])
+
+
+def test_quotes_are_part_of_trec_ids(tmp_path: Path) -> None:
+    (tmp_path / "run.trec").write_text('u1 Q0 "a 1 2 tag\nu1 Q0 b 2 1 tag\nu1 Q0 "c 3 0 tag\n')
+    assert read_run(tmp_path / "run.trec", ["u1"], ['"a', "b", '"c'], "x").item.tolist() == [0, 1, 2]
+    (tmp_path / "run.csv").write_text('"user","item","score"\n"u1","a,b",1\n')
+    assert read_run(tmp_path / "run.csv", ["u1"], ["a,b"], "x").item.tolist() == [0]
 
 
 def test_a_run_file_that_is_not_there(tmp_path: Path) -> None:
