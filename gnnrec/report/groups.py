@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
+from gnnrec.evaluation.metrics import ALL_METRICS
 from gnnrec.report.style import COLOURS, new_figure, save_figure
 
-SHOWN = ("recall@20", "ndcg@20")
+SHOWN = ("recall", "ndcg")
 
 
 def metrics_by_group(metrics: Mapping[str, float], path: str | Path) -> list[Path]:
-    """Draw Recall@20 and NDCG@20 on test, overall and for every group; return the paths of PNG and PDF."""
-    rows = {name: _by_group(metrics, name) for name in SHOWN}
-    groups = list(rows[SHOWN[0]]) or ["all"]
+    """Draw Recall and NDCG on test, overall and for every group; return the paths of PNG and PDF.
+
+    At 20, or at the first cutoff where there is no 20; where neither was measured, the first two metrics that were.
+    """
+    rows = {name: _by_group(metrics, name) for name in _shown(metrics)}
+    groups = list(dict.fromkeys(group for values in rows.values() for group in values))
     figure, axes = new_figure(1, 1, 1.5 + 0.55 * len(groups), 3.0)
     axis, place = axes[0, 0], np.arange(len(groups))
     for index, (name, values) in enumerate(rows.items()):
@@ -25,6 +29,14 @@ def metrics_by_group(metrics: Mapping[str, float], path: str | Path) -> list[Pat
     axis.set_ylabel("test")
     axis.legend(frameon=False)
     return save_figure(figure, path)
+
+
+def _shown(metrics: Mapping[str, float]) -> list[str]:
+    names = [key.removeprefix("test/") for key in metrics if key.startswith("test/") and key.count("/") == 1]
+    measured = [name for name in names if name.partition("@")[0] in ALL_METRICS]
+    cutoffs = [name.partition("@")[2] for name in measured if "@" in name]
+    k = "20" if "20" in cutoffs else next(iter(cutoffs), "")
+    return [name for name in measured if name in {f"{metric}@{k}" for metric in SHOWN}] or measured[:2]
 
 
 def _by_group(metrics: Mapping[str, float], name: str) -> dict[str, float]:
