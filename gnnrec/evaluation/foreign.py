@@ -94,7 +94,7 @@ def _read_frame(path: Path) -> pd.DataFrame:
             path, sep=separator, header=None, dtype=str, keep_default_na=False, quoting=quoting
         )
         if header:
-            return frame[1:].set_axis(frame.iloc[0].tolist(), axis=1)
+            return frame.iloc[1:].set_axis(frame.iloc[0].tolist(), axis=1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise DataError(f"cannot read '{path}' ({reason})") from error

@@ -38,11 +38,11 @@ def make_split(source: Dataset | Interactions, name: str, seed: int | None = Non
     others are given by position; `seed` may also be given by name, once.
     """
     check_choice("split", name, SPLITS, "make_split")
-    seed = params.pop("seed", 0) if seed is None else seed
-    check_range("seed", seed, name, low=0)
+    drawn_with: int = params.pop("seed", 0) if seed is None else seed
+    check_range("seed", drawn_with, name, low=0)
     function = SPLITS[name]
     known = [key for key in inspect.signature(function).parameters if key not in ("source", "seed")]
     for key in params:
         if key not in known:
             raise ConfigError(f"unknown option '{key}' of the split '{name}'{suggest(key, known)}")
-    return function(source, seed=seed, **params)
+    return function(source, seed=drawn_with, **params)
