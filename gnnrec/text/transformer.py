@@ -190,8 +190,8 @@ def _encodes_alone(model: ModelFolder) -> bool:
     from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
 
     model_type = str(read_json(model.path / "config.json", {}).get("model_type"))
-    names: dict[str, str] = dict(MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES)
-    return names.get(model_type, "").endswith("EncoderModel")
+    names: Any = MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES  # its type knows only the keys it has
+    return str(names.get(model_type, "")).endswith("EncoderModel")
 
 
 @contextmanager
