@@ -52,7 +52,7 @@ from gnnrec.typed import build
 ROOT = Path(__file__).resolve().parents[1]
 DIM, LAYERS, BATCH = peers.DIM, peers.LAYERS, peers.BATCH
 IDENTITY = ["model", "contestant", "against", "data", "num_edges", "device", "processor"]
-OURS = ("lightgcn", "sgl-ed", "simgcl", "xsimgcl", "directau", "ultragcn")
+OURS = ("lightgcn", "sgl-ed", "simgcl", "xsimgcl", "directau", "ultragcn", "gat", "pinsage")
 SELFREC_NAME = {"lightgcn": "LightGCN", "sgl-ed": "SGL", "simgcl": "SimGCL", "xsimgcl": "XSimGCL"}
 # contestants beside ours for a model, and the option that says where the tool is (None: a package)
 PEERS = {
@@ -68,6 +68,8 @@ PEERS = {
     "xsimgcl": {"selfrec": "selfrec"},
     "directau": {},
     "ultragcn": {},
+    "gat": {},
+    "pinsage": {},
 }
 
 
