@@ -46,7 +46,7 @@ def evaluate(
         groups: False leaves out item groups, user groups and the cold and warm candidate sets.
         item_vectors: [num_items, dim], e.g. of the items' texts, for "ild" and "unexpectedness".
         item_categories: [num_items, num_categories] weights, for "miscalibration".
-        memory: bytes for blocks of scores; None takes 16 MiB on a CPU and 1 GiB on a GPU.
+        memory: bytes for a block of scores; None takes 16 MiB on a CPU (32 if it has bfloat16), 1 GiB on a GPU.
 
     Raises ConfigError for no or an unknown metric, a cutoff outside 1 to 10,000 or a task without a relevant pair, and
     GnnrecError for scores that are NaN, infinite or of a wrong shape.

@@ -49,6 +49,7 @@ class Prefilter:
         ]
         self.transposed = self.item_half.T.contiguous()
         self.buffer = self.transposed.new_empty((0, len(self.item_half)))  # kept: fresh pages cost time
+        self.by_bits = True
 
     @property
     def active(self) -> bool:
@@ -89,7 +90,7 @@ class Prefilter:
     ) -> tuple[Tensor, Tensor, Tensor]:
         num_columns = rough.shape[1]
         width = min(self.width, num_columns)
-        half_values, columns = top(rough, width, descending=False)
+        half_values, columns = self._top_half(rough, width)
         columns = columns + part.start
         # The same order of summation for every item, so that equal vectors have equal scores.
         values = (embedding(columns, self.blocks.item_emb) * emb.unsqueeze(1)).sum(dim=2)
@@ -101,6 +102,22 @@ class Prefilter:
             proven = left_out + 1.01 * _UNIT * left_out.abs() + error < values[:, -1]
         columns = columns.gather(1, place.clamp(min=0)).masked_fill(place == NO_ITEM, NO_ITEM)
         return values, columns, proven
+
+    def _top_half(self, rough: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Return the `width` largest bfloat16 values of each row and their columns, in no order.
+
+        Bits of numbers from 0 on are ordered as the numbers are, and below them, read as int16, lie those of all
+        negative ones. Their maxima take a third of the time; rows whose list goes below 0 are searched again.
+        """
+        if not self.by_bits:
+            return top(rough, width, descending=False)
+        bits, columns = top(rough.view(torch.int16), width, descending=False)
+        values = bits.view(torch.bfloat16)
+        rows = (bits < 0).any(dim=1).nonzero().squeeze(1)
+        if len(rows):
+            values[rows], columns[rows] = top(rough[rows], width, descending=False)
+        self.by_bits = len(rows) <= 0.1 * len(rough)
+        return values, columns
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -133,9 +133,12 @@ class _Pass:
         self.marked: Coordinates | None = None
 
     def _block_size(self, memory: int | None) -> int:
-        if memory is None:
-            memory = 2**24 if self.device.type == "cpu" else 2**30
-        return max(1, min(4096, memory // (5 * self.task.num_items)))
+        # A score and a label a column. Larger blocks waste less of a product, until they leave the caches.
+        if self.prefilter is not None:
+            memory, width, most = memory or 2**25, 3, 1024
+        else:
+            memory, width, most = memory or (2**24 if self.device.type == "cpu" else 2**30), 5, 4096
+        return max(1, min(most, memory // (width * self.task.num_items)))
 
     def block(
         self, users: np.ndarray, relevant: Tensor
@@ -218,5 +221,6 @@ def _gaps(sums: Tensor, masked: Coordinates, columns: Columns) -> np.ndarray:
     row, column = masked
     is_cold = (column >= columns.parts[1].start).long()
     taken = torch.bincount(2 * row + is_cold, minlength=2 * len(sums)).view(-1, 2)
-    means = sums / (sizes.to(sums.device) - taken)
+    left = sizes.to(sums.device) - taken
+    means = torch.where(left > 0, sums / left, torch.nan)  # without candidates a sum of 0 is one of rounding
     return (means[:, 1] - means[:, 0]).cpu().numpy()

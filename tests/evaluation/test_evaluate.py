@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from gnnrec.errors import ConfigError, GnnrecError
 from gnnrec.evaluation.evaluate import evaluate
 from gnnrec.evaluation.metrics import ALL_METRICS, METRICS
+from gnnrec.evaluation.ranking import _gaps
 from gnnrec.evaluation.result import describe_groups
 from gnnrec.evaluation.scorers import EmbeddingScorer
 from gnnrec.evaluation.task import Task
@@ -269,6 +272,14 @@ def test_the_score_gap_is_cold_minus_warm() -> None:
     assert evaluate(emb, task).metrics()["test/cold_score_gap"] == pytest.approx(
         by_matrix["test/cold_score_gap"], abs=1e-5
     )
+
+
+def test_a_user_whose_cold_items_are_all_masked_has_no_score_gap() -> None:
+    """The sum over no candidates is what rounding left of a difference, and no user's infinity is in the mean."""
+    columns = SimpleNamespace(parts=[slice(0, 3), slice(3, 4)])
+    masked = (torch.tensor([0, 1]), torch.tensor([3, 0]))
+    gaps = _gaps(torch.tensor([[1.0, 1e-7], [4.0, 5.0]], dtype=torch.float64), masked, columns)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(gaps, [np.nan, 3.0])
 
 
 def test_auc_equals_the_counted_pairs() -> None:

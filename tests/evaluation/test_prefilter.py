@@ -13,6 +13,7 @@ from .cases import make_task
 
 NUM_USERS, NUM_ITEMS, DIM = 40, 900, 16
 CASES = ["normal", "common direction", "popular", "twins", "near twins", "tiny", "huge", "whole", "zero"]
+CASES += ["below zero", "few above zero", "above and below"]
 
 
 def embeddings(case: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,6 +37,13 @@ def embeddings(case: str) -> tuple[torch.Tensor, torch.Tensor]:
         user, item = user.round(), item.round()
     elif case == "zero":
         item *= 0
+    elif case == "below zero":
+        user, item = user.abs(), -item.abs()
+    elif case == "few above zero":
+        user, item = user.abs(), -item.abs()
+        item[::100] *= -1
+    elif case == "above and below":  # from user to user
+        user, item = user.abs() * torch.tensor([1.0, -1.0]).repeat(NUM_USERS // 2).unsqueeze(1), -item.abs()
     return user, item
 
 
