@@ -191,7 +191,10 @@ def _fill(sweeps: Sequence[tuple[str, object]], chosen: Sequence[str]) -> list[s
 
 
 def _value(metrics: Mapping[str, Any], metric: str) -> float:
-    value = metrics.get(metric)
-    if value is None:
+    if metric not in metrics:
         raise ConfigError(f"unknown metric '{metric}' in '--metric'{suggest(metric, metrics)}")
-    return float(value)
+    if metrics[metric] is None:
+        raise DataError(
+            f"'{metric}' in '--metric' has no value: no user has a relevant item there; choose another"
+        )
+    return float(metrics[metric])

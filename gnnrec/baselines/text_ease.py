@@ -22,7 +22,8 @@ class TextEASE:
     B = text_weight P C - P diag((1 + text_weight diag(P C)) / diag(P)). Moon, Park and Lee 2025 (L3AE),
     https://arxiv.org/abs/2508.13500, eq. 5 to 8. C is never formed: by Woodbury's identity it is
     K diag(1 / (1 - k)) - diag(k / (1 - k)), K = T (text_l2 I + T^T T)^-1 T^T, k = diag(K), so one float32 matrix
-    [num_items, num_items] is held, as in EASE.
+    [num_items, num_items] is held, as in EASE. The text autoencoder is fitted to the texts of all items, those without
+    interactions included, as the authors' is: other texts of unseen items change the scores of seen ones.
 
     Args:
         l2, text_weight: see above; l2 may be negative while l2 + text_weight > 0 (as in the authors' settings).

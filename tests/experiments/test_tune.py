@@ -9,7 +9,7 @@ import pytest
 import gnnrec.run
 from experiments import search, tune
 from experiments.cli import run_main
-from experiments.search import draw_trials, read_record
+from experiments.search import Search, draw_trials, read_record
 from gnnrec.config import RunConfig
 from gnnrec.errors import DataError
 
@@ -141,6 +141,15 @@ def test_a_mistake_is_one_line(
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
+
+
+def test_a_metric_of_a_group_without_relevant_items_is_told(small: list[str], tmp_path: Path) -> None:
+    search = Search([*small, f"tracking.root={tmp_path}", "eval.item_rule=thresholds"], 1, "head/ndcg@20")
+    search.folder.mkdir()
+    for record in search.records:
+        record.write_text(json.dumps({"trial": [], "metrics": {search.metric: None}}))
+    with pytest.raises(DataError, match="'validation/head/ndcg@20' in '--metric' has no value"):
+        search.ranked()
 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
