@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import platform
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,7 @@ PACKAGES = (
     "wandb",
 )
 ROOT = Path(__file__).resolve().parents[1]
+logger = logging.getLogger(__name__)
 
 
 class Phases:
@@ -60,7 +64,7 @@ class Phases:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Return git state, package versions, machine, threads and peak memory of this process.
+    """Return git state, hash of the sources, package versions, machine, threads and peak memory of this process.
 
     `git` is absent outside a checkout of this project. Peak memory is the process's resident maximum in MiB
     since it started, so in a table of many runs it is the maximum of the runs so far.
@@ -68,6 +72,7 @@ def environment(device: str) -> dict[str, Any]:
     git = git_state()
     return {
         **({"git": git} if git else {}),
+        "sources": source_hash(),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "platform": platform.platform(),
@@ -77,6 +82,33 @@ def environment(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "peak_memory_mib": peak_memory_mib(),
     }
+
+
+@cache
+def source_hash() -> str:
+    """Return a hash of the package's Python files as they were when first asked for: the code this process runs."""
+    package = ROOT / "gnnrec"
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def tell_other_code(sources: str | None, path: Path) -> None:
+    """Warn, once for a folder, where what is read from `path` below it was not made with these sources."""
+    if sources not in (None, source_hash()):
+        _warn_other_code(path.parent, path.name)
+
+
+@cache
+def _warn_other_code(folder: Path, name: str) -> None:
+    logger.warning(
+        "'%s' was made with other code than this, and is read as it is; delete it to have it made anew (others in '%s' "
+        "are not named)",
+        folder / name,
+        folder,
+    )
 
 
 def git_state(root: Path = ROOT) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from gnnrec.evaluation.result import describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, validation_task
 from gnnrec.features import Vectors, as_array
 from gnnrec.make import make_objective, make_recommender
-from gnnrec.manifest import Phases, environment, git_state
+from gnnrec.manifest import Phases, environment, git_state, tell_other_code
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective
 from gnnrec.protocol import final_task, known_pairs, protocol_split
@@ -346,7 +346,9 @@ def _resolve_device(device: str) -> str:
 
 
 def _read_result(run_dir: RunDir) -> RunResult:
-    return RunResult(run_dir.key, run_dir.path, FinishedRun(run_dir.path).result["metrics"])
+    finished = FinishedRun(run_dir.path)
+    tell_other_code(finished.manifest.get("sources"), run_dir.path)
+    return RunResult(run_dir.key, run_dir.path, finished.result["metrics"])
 
 
 def _group_table(metrics: dict[str, float]) -> tuple[list[str], list[list[Any]]]:

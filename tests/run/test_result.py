@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import gnnrec.run as module
+from gnnrec import manifest
 from gnnrec.config import RunConfig
 from gnnrec.data.splits import make_split
 from gnnrec.make import make_recommender
@@ -37,6 +38,17 @@ def test_a_finished_run_is_complete_and_beats_popularity_on_test(
     }
     assert RunConfig.from_dict(full.to_dict()).key("x") == full.key("x")
     assert set(result["groups"]) >= {"head", "mid", "tail", "user_q1", "user_q2"}
+
+
+def test_a_finished_run_of_other_code_is_read_with_one_warning(
+    folder: Path, popularity: RunResult, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make(folder, model=POPULARITY)
+    run(config)
+    assert not caplog.records
+    monkeypatch.setattr(manifest, "source_hash", lambda: "another")
+    assert run(config).metrics == run(config).metrics == popularity.metrics
+    assert [f"'{popularity.path}' was made with other code" in text for text in caplog.messages] == [True]
 
 
 def test_per_user_arrays_give_the_metrics(finished: RunResult) -> None:
