@@ -135,6 +135,7 @@ def _check_folder(name: str, folder: Path) -> ModelFolder:
             else ""
         )
         raise DataError(f"text model '{name}' has no safetensors weights in '{folder}'{hint}")
+    _check_named_weights(folder)
     tokenizers = (
         "tokenizer.json",
         "vocab.txt",
@@ -168,6 +169,30 @@ def _check_folder(name: str, folder: Path) -> ModelFolder:
             )
             digest.update(f"{file.relative_to(folder)} {content}\n".encode())
     return ModelFolder(name, folder, digest.hexdigest())
+
+
+def _check_named_weights(folder: Path) -> None:
+    """Raise a DataError where a file of the folder names weights that are no safetensors files directly in it.
+
+    The transformers library would load them, pickles too, and they are no part of the identity.
+    """
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        shards = read_json(index, {}).get("weight_map")
+        if not isinstance(shards, dict):
+            raise DataError(f"'{index}' must hold an object 'weight_map' of shards (got {str(shards)[:40]})")
+        for shard in shards.values():
+            _check_plain(index, shard, ".safetensors")
+    chosen = read_json(folder / "config.json", {}).get("transformers_weights")
+    if chosen is not None:
+        _check_plain(folder / "config.json", chosen, (".safetensors", ".safetensors.index.json"))
+
+
+def _check_plain(file: Path, weights: Any, endings: str | tuple[str, ...]) -> None:
+    if not isinstance(weights, str) or Path(weights).name != weights or not weights.endswith(endings):
+        raise DataError(
+            f"'{file}' names the weights {weights!r}, but only safetensors files of its own folder are read: "
+            "save the model there in safetensors"
+        )
 
 
 def _card_sha256(card: Path) -> str:

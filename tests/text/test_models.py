@@ -73,6 +73,35 @@ def test_pickled_weights_are_refused(folder: Path):
         find_model(str(folder))
 
 
+@pytest.mark.parametrize("shard", ["w.bin", "../x.safetensors", "a/b/x.safetensors", "/x.safetensors", 7])
+def test_an_index_names_safetensors_files_of_the_folder_alone(shard: object, folder: Path):
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"][next(iter(content["weight_map"]))] = shard
+    index.write_text(json.dumps(content))
+    with pytest.raises(
+        DataError, match=rf"names the weights '?{shard}'?, but only safetensors files of its own"
+    ):
+        find_model(str(folder))
+
+
+@pytest.mark.parametrize("chosen", ["adapter_model.bin", "a/b/x.safetensors.index.json"])
+def test_a_configuration_names_safetensors_files_of_the_folder_alone(chosen: str, folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": chosen}))
+    with pytest.raises(
+        DataError, match=f"names the weights '{chosen}', but only safetensors files of its own"
+    ):
+        find_model(str(folder))
+
+
+@pytest.mark.parametrize(("content", "message"), [("{", "is not valid JSON"), ('{"a": 1}', "'weight_map'")])
+def test_a_broken_index_is_one_clear_error(content: str, message: str, folder: Path):
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(DataError, match=message):
+        find_model(str(folder))
+
+
 def test_weights_of_another_shape_or_cut_are_one_clear_error(folder: Path):
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"intermediate_size": 48', '"intermediate_size": 40'))
