@@ -33,6 +33,7 @@ from gnnrec.errors import ConfigError, DataError, GnnrecError, check_range
 from gnnrec.files import write_text
 from gnnrec.text.config import TextConfig
 from gnnrec.text.generate import Generator
+from gnnrec.text.lock import only_writer
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json, split_of
 from gnnrec.text.nodes import node_texts
 from gnnrec.text.profiles import card_path, read_profiles
@@ -80,8 +81,15 @@ def write_profiles(
     """Append the answers to a JSONL file, those that it has already left out; return how many were written.
 
     The card must be the one that the file was begun with. A last line cut by an interruption is written
-    again.
+    again. While another process writes the file it is a DataError.
     """
+    with only_writer(path):
+        return _append(path, prompts, generator, batch_size, card)
+
+
+def _append(
+    path: Path, prompts: dict[str, str], generator: Generator, batch_size: int, card: dict[str, Any]
+) -> int:
     begun = read_json(card_path(path), None)
     if path.exists() and begun != card:
         raise ConfigError(

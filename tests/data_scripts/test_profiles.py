@@ -18,8 +18,9 @@ from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.native import write_native
 from gnnrec.data.splits import make_split
-from gnnrec.errors import ConfigError
+from gnnrec.errors import ConfigError, DataError
 from gnnrec.text.generate import Generator
+from gnnrec.text.lock import only_writer
 from gnnrec.text.models import find_model
 from gnnrec.text.profiles import card_path, load_profiles
 from gnnrec.text.transformer import position_limit
@@ -79,6 +80,17 @@ def test_items_get_a_text_each_and_the_rest_comes_when_started_again(
     assert run(dataset, model, parts, "--side", "item") == 0
     assert parts.read_text() == whole.read_text()
     assert json.loads(card_path(whole).read_text())["split"] is None
+
+
+def test_two_processes_do_not_write_one_file(dataset: Path, model: Path, tmp_path: Path):
+    output = tmp_path / "new" / "items.jsonl"
+    with only_writer(output):
+        message = rf"^another process is writing '{output}': wait for it to end, then run again$"
+        with pytest.raises(DataError, match=message):
+            profiles.write_profiles(output, {"i0": "red"}, None, 1, {})  # type: ignore[arg-type]
+        assert [path.name for path in output.parent.iterdir()] == ["items.jsonl.lock"]
+    assert run(dataset, model, output, "--side", "item", "--limit", "1") == 0
+    assert sorted(path.name for path in output.parent.iterdir()) == ["items.jsonl", "items.jsonl.card.json"]
 
 
 def test_padding_does_not_change_an_answer(dataset: Path, model: Path, tmp_path: Path):
