@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import shutil
@@ -24,6 +25,7 @@ from gnnrec.text.adapt_loop import train_weights
 from gnnrec.text.adapt_objectives import DrawLoss, mlm_losses, pair_losses, text_losses
 from gnnrec.text.cache import text_keys
 from gnnrec.text.config import TextConfig
+from gnnrec.text.lock import only_writer
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json
 from gnnrec.text.settings import read_modules, read_settings
 from gnnrec.text.synonyms import replace_by_synonyms
@@ -47,7 +49,8 @@ def adapt_model(
     model with another split is an error.
 
     A folder that holds the result of the same texts and settings is returned as it is. An interrupted
-    adaptation is taken up at its last checkpoint (`FOLDER.checkpoint.safetensors`) and gives the same result.
+    adaptation is taken up at its last checkpoint (`FOLDER.checkpoint.safetensors`) and gives the same result;
+    while another process is at it, it is a DataError.
     Randomness depends on the seed and the step alone.
     """
     check_device(config.device, "adapt.device")
@@ -57,25 +60,42 @@ def adapt_model(
     synonym_model = _synonym_model(config, split)
     texts = _learnable(texts, config, train, split)
     fingerprint = _fingerprint(model, synonym_model, texts, config, train, split)
-    if folder.exists():
-        if read_json(folder / CARD, {}).get("fingerprint") == fingerprint:
+    if _is_finished(folder, fingerprint):
+        return folder
+    with only_writer(folder):
+        if _is_finished(folder, fingerprint):  # by another process, meanwhile
             return folder
-        raise ConfigError(
-            f"'{folder}' is there already and is another model: choose another folder or delete it"
-        )
-    with torch.random.fork_rng():
-        # The new weights of LoRA and of heads are drawn here.
-        torch.manual_seed(config.seed)
-        encoder, network = _load(model, config)
-        draw, held_out = _losses(encoder, network, synonym_model, texts, config, train)
-        start = {name: value.detach().clone() for name, value in _trained(network)}
-        progress = train_weights(network, draw, held_out, config, fingerprint, _checkpoint(folder))
-        _mix(network, start, config.mix)
-    base = {"base": model.name, "base_identity": model.identity}
-    card = {"split": split, **base, **asdict(progress), "config": asdict(config)}
-    _write_folder(folder, model, network, encoder.tokenizer, card)
-    _checkpoint(folder).unlink(missing_ok=True)
+        _delete_leftovers(folder)
+        with torch.random.fork_rng():
+            # The new weights of LoRA and of heads are drawn here.
+            torch.manual_seed(config.seed)
+            encoder, network = _load(model, config)
+            draw, held_out = _losses(encoder, network, synonym_model, texts, config, train)
+            start = {name: value.detach().clone() for name, value in _trained(network)}
+            progress = train_weights(network, draw, held_out, config, fingerprint, _checkpoint(folder))
+            _mix(network, start, config.mix)
+        base = {"base": model.name, "base_identity": model.identity}
+        card = {"split": split, **base, **asdict(progress), "config": asdict(config)}
+        _write_folder(folder, model, network, encoder.tokenizer, card)
+        _checkpoint(folder).unlink(missing_ok=True)
     return folder
+
+
+def _is_finished(folder: Path, fingerprint: str) -> bool:
+    if not folder.exists():
+        return False
+    if read_json(folder / CARD, {}).get("fingerprint") == fingerprint:
+        return True
+    raise ConfigError(f"'{folder}' is there already and is another model: choose another folder or delete it")
+
+
+def _delete_leftovers(folder: Path) -> None:
+    """Delete what a killed process had begun to write: a half folder or a half checkpoint."""
+    for path in (folder, _checkpoint(folder)):
+        # Eight random characters: a star would take those of a model NAME.SUFFIX beside this one, too.
+        for left in folder.parent.glob(f".{glob.escape(path.name)}.????????.part"):
+            with suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _checkpoint(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from gnnrec.text import adapt as adapt_module
 from gnnrec.text.adapt import adapt_model
 from gnnrec.text.adapt_config import AdaptConfig, learning_rate
 from gnnrec.text.adapt_objectives import text_losses
+from gnnrec.text.lock import only_writer
 from gnnrec.text.models import find_model
 
 SPLIT = "5" * 64
@@ -201,6 +202,31 @@ def test_finished_work_is_not_done_again_and_another_model_is_not_overwritten(
     assert adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT) == folder
     with pytest.raises(ConfigError, match="is there already and is another model"):
         adapt_model(TEXTS, tmp_path / "out", replace(config, lr=1e-3), TRAIN, SPLIT)
+
+
+def test_two_processes_do_not_adapt_into_one_folder(
+    tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = quick(tiny_models["bert"], steps=2)
+    with (
+        only_writer(tmp_path / "out"),
+        pytest.raises(DataError, match=r"another process is writing .*out': wait"),
+    ):
+        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+    looks = iter([False, True])  # the other process ends between the first look and the lock
+    monkeypatch.setattr(adapt_module, "_is_finished", lambda *_: next(looks))
+    monkeypatch.setattr(adapt_module, "train_weights", None)
+    assert adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT) == tmp_path / "out"
+
+
+def test_what_a_killed_process_left_half_written_is_deleted(tiny_models: dict[str, Path], tmp_path: Path):
+    (tmp_path / ".out.abcdefgh.part").mkdir()
+    (tmp_path / ".out.abcdefgh.part" / "config.json").write_text("half")
+    (tmp_path / ".out.checkpoint.safetensors.abcdefgh.part").write_text("half")
+    (tmp_path / ".out.b.abcdefgh.part").mkdir()
+    (tmp_path / "out.lock").write_text("")
+    adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], steps=2), TRAIN, SPLIT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.b.abcdefgh.part", "out"]
 
 
 def test_unseen_items_take_no_part(tiny_models: dict[str, Path], tmp_path: Path):
