@@ -19,7 +19,6 @@ from torch import Tensor
 
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError, GnnrecError
-from gnnrec.files import write_text
 from gnnrec.text.adapt_config import AdaptConfig
 from gnnrec.text.adapt_loop import train_weights
 from gnnrec.text.adapt_objectives import DrawLoss, mlm_losses, pair_losses, text_losses
@@ -265,11 +264,11 @@ def _write_folder(
             if path and source.is_file():
                 (temporary / path).mkdir()
                 shutil.copy(source, temporary / path / "config.json")
-        write_text(temporary / CARD, json.dumps(card, indent=1) + "\n")
+        (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         temporary.rename(folder)
-    except OSError as error:
+    except Exception as error:  # safetensors and tokenizers hide the system's error in others of their own
         raise GnnrecError(
-            f"cannot write '{folder}': {error.strerror or error}; nothing was left there"
+            f"cannot write '{folder}': {getattr(error, 'strerror', None) or error}; nothing was left there"
         ) from error
     finally:
         with suppress(OSError):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gnnrec.data.interactions import Interactions
-from gnnrec.errors import ConfigError, DataError
+from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.text import TextConfig, adapt_loop, encode_texts
 from gnnrec.text import adapt as adapt_module
 from gnnrec.text.adapt import adapt_model
@@ -227,6 +227,26 @@ def test_what_a_killed_process_left_half_written_is_deleted(tiny_models: dict[st
     (tmp_path / "out.lock").write_text("")
     adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], steps=2), TRAIN, SPLIT)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.b.abcdefgh.part", "out"]
+
+
+@pytest.mark.parametrize("limit", [3000, 40_000])  # what is too large is the tokenizer, or the weights
+def test_a_full_disk_is_one_clear_error(
+    limit: int, tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    resource = pytest.importorskip("resource")  # not on Windows
+    config = quick(tiny_models["bert"], steps=2)
+    if limit == 3000:
+        monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", lambda *_: None)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(
+            GnnrecError, match=r"^cannot write '.*out': .*too large.*; nothing was left there$"
+        ):
+            adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_unseen_items_take_no_part(tiny_models: dict[str, Path], tmp_path: Path):
