@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,8 +42,9 @@ def save_state(
         for key, moment in optimizer.state.get(value, {}).items():
             tensors[f"{key}.{name}"] = moment
     tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps(asdict(progress))
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata={"progress": json.dumps(asdict(progress))})
+        save_file(tensors, temporary, metadata={"progress": text, "checksum": _checksum(text, tensors)})
 
 
 def load_state(
@@ -51,9 +53,14 @@ def load_state(
     """Put a saved state back into the weights and the optimiser; return the progress and the best weights."""
     try:
         with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        if "checksum" not in metadata:
+            raise ValueError("it has no checksum")
+        if metadata["checksum"] != _checksum(metadata["progress"], tensors):
+            raise ValueError("its content does not match its checksum")
+        progress = Progress(**json.loads(metadata["progress"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"the checkpoint '{path}' is damaged ({error}): delete it to begin again") from error
     if progress.fingerprint != fingerprint:
         raise DataError(f"the checkpoint '{path}' is of other texts or settings: delete it to begin again")
@@ -64,3 +71,12 @@ def load_state(
             if keys:
                 optimizer.state[value] = {key: tensors[f"{key}.{name}"] for key in keys}
     return progress, {name: tensors[f"best.{name}"] for name in weights if f"best.{name}" in tensors}
+
+
+def _checksum(progress: str, tensors: dict[str, Tensor]) -> str:
+    """Return a SHA-256 over the progress and the names, types, shapes and bytes of the tensors."""
+    digest = hashlib.sha256(progress.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
