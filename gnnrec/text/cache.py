@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,9 @@ class VectorCache:
     """A folder of shards; each holds `keys` uint8 [n, 16] and `vectors` float32 [n, d].
 
     A shard is named by the SHA-256 of its bytes and appears by renaming: one that was cut or changed does
-    not match its name, is deleted with a warning, and its texts count as missing. Any number of processes
-    may read and write at once; at worst they encode the same text twice.
+    not match its name, is deleted with a warning, and its texts count as missing; one that the system does not
+    let read is left there. Any number of processes may read and write at once; at worst they encode the same
+    text twice.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +62,10 @@ class VectorCache:
         try:
             with safe_open(path, framework="numpy") as shard:
                 return [row.tobytes() for row in shard.get_tensor("keys")]
-        except (SafetensorError, OSError) as error:
+        except OSError as error:
+            _warn_unread(path, error)
+            return []
+        except SafetensorError as error:
             self._discard(path, str(error))
             return []
 
@@ -68,7 +73,7 @@ class VectorCache:
         try:
             content = path.read_bytes()
         except OSError as error:
-            self._discard(path, str(error))
+            _warn_unread(path, error)
             return None
         if _name(content) != path.stem:
             self._discard(path, "its content does not match its checksum")
@@ -77,7 +82,12 @@ class VectorCache:
 
     def _discard(self, path: Path, reason: str) -> None:
         log.warning("the cache file '%s' is damaged (%s): its texts are encoded again", path, reason)
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that is read only
+            path.unlink()
+
+
+def _warn_unread(path: Path, error: OSError) -> None:
+    log.warning("the cache file '%s' cannot be read (%s): its texts are encoded again", path, error)
 
 
 def _name(content: bytes) -> str:
