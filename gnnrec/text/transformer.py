@@ -136,7 +136,7 @@ def load_tokenizer(model: ModelFolder) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(model.path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # as in load_model; config.json is read here, too
         raise DataError(
             f"the tokenizer of text model '{model.name}' cannot be read: {_line(error)}"
         ) from error

@@ -118,9 +118,16 @@ def test_weights_of_another_shape_or_cut_are_one_clear_error(folder: Path):
 
 
 def test_a_broken_config_or_tokenizer_is_one_clear_error(folder: Path):
+    tokenizer = (folder / "tokenizer.json").read_text()
     (folder / "tokenizer.json").write_text("{")
     with pytest.raises(DataError, match="tokenizer of text model"):
         load_tokenizer(find_model(str(folder)))
+    (folder / "tokenizer.json").write_text(tokenizer)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": "x"}))
+    for load in (load_tokenizer, load_model):
+        with pytest.raises(DataError, match=r"^.*text model .*'hidden_size'.*$"):
+            load(find_model(str(folder)))
     (folder / "config.json").write_text("{")
     with pytest.raises(DataError, match=r"config\.json' is not valid JSON"):
         load_model(find_model(str(folder)))
