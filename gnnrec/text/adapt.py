@@ -102,7 +102,7 @@ def _checkpoint(folder: Path) -> Path:
 
 
 def _synonym_model(config: AdaptConfig, split: str | None) -> ModelFolder | None:
-    if config.objective != "texts" or not config.synonyms:
+    if not config.synonyms:
         return None
     if config.synonym_model is None:
         raise ConfigError(

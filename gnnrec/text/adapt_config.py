@@ -87,6 +87,11 @@ class AdaptConfig:
             check_range(name, getattr(self, name), "adapt", low=0, high=1, low_open=True, high_open=True)
         for name in ("deletion", "crop", "shuffle", "synonyms"):
             check_range(name, getattr(self, name), "adapt", low=0, high=1, high_open=True)
+        if self.synonyms and self.objective != "texts":
+            raise ConfigError(
+                f"'synonyms' in 'adapt' is read by 'objective' texts alone (got {self.objective}): leave it at 0 or "
+                "set 'objective' to texts"
+            )
 
 
 def learning_rate(config: AdaptConfig, step: int) -> float:

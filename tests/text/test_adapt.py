@@ -285,6 +285,13 @@ def test_synonyms_come_from_a_masked_language_model(tiny_models: dict[str, Path]
     encode_texts(TEXTS, TextConfig(model=str(folder)), tmp_path / "cache", split="anything")
 
 
+@pytest.mark.parametrize("objective", ["mlm", "pairs"])
+def test_synonyms_without_the_objective_that_reads_them_are_an_error(objective: str):
+    message = rf"^'synonyms' in 'adapt' is read by 'objective' texts alone \(got {objective}\)"
+    with pytest.raises(ConfigError, match=message):
+        AdaptConfig(objective=objective, synonyms=0.1)
+
+
 def test_the_synonym_model_must_not_know_another_split_and_decides_the_result(
     tiny_models: dict[str, Path], tmp_path: Path
 ):
