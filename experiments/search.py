@@ -44,6 +44,13 @@ class Interval:
     log: bool
     whole: bool
 
+    def has(self, text: str) -> bool:
+        """Return whether text is a number that may be drawn, rounded as drawn numbers are."""
+        try:
+            return float(f"{self.low:.6g}") <= float(text) <= float(f"{self.high:.6g}")
+        except ValueError:
+            return False
+
     def draw(self, generator: random.Random) -> str:
         """Return one of them as text."""
         low, high = self.low, self.high
@@ -138,6 +145,16 @@ def draw_trials(overrides: Sequence[str], num: int, seed: int) -> list[list[str]
         if len(drawn) == num:
             break
     return [list(trial) for trial in drawn]
+
+
+def lists(text: str, word: str) -> bool:
+    """Return whether a word is an override with one of the values of `text`, or `text` itself if it is no sweep."""
+    values = _sweep(text, parse([text])[0])
+    if values is None:
+        return word == text
+    key, _, value = word.partition("=")
+    listed = values.has(value) if isinstance(values, Interval) else value in values
+    return listed and key == text.split("=", 1)[0]
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.search import Search
+from experiments.search import Search, lists
 from experiments.spec import Cell
 from gnnrec.errors import DataError
 from gnnrec.files import whole_file
@@ -65,7 +65,8 @@ def read_settings(path: Path, cells: list[Cell]) -> dict[Cell, Setting]:
     """Return the settings in a file for those of the cells that it has.
 
     Raises:
-        DataError: the file cannot be read, or it chose a cell's setting among others than the table has now.
+        DataError: the file cannot be read, or it chose a cell's setting among others than the table has now,
+            or none of those.
     """
     try:
         frame = pd.read_csv(path)
@@ -89,6 +90,12 @@ def read_settings(path: Path, cells: list[Cell]) -> dict[Cell, Setting]:
             raise DataError(
                 f"'{path}' has a setting of '{cell}' chosen among {among}, the table asks for "
                 f"{shlex.join(cell.tune)}: delete that line, and it is tuned anew"
+            )
+        fits = len(setting.chosen) == len(cell.tune) and all(map(lists, cell.tune, setting.chosen))
+        if not fits:  # what is chosen is run: it must not say anything else
+            raise DataError(
+                f"'{path}' has {shlex.join(setting.chosen)} for '{cell}', which is none of {among}: "
+                "delete that line, and it is tuned anew"
             )
         found[cell] = setting
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -98,6 +99,10 @@ def _options(hint: Any) -> tuple[Any, ...]:
 
 def _locate(path: str, where: str) -> Any:
     module_name, _, name = path.rpartition(".")
+    if module_name.partition(".")[0] in sys.stdlib_module_names:  # os.system is no part of a model
+        raise ConfigError(
+            f"'{where}.{TARGET}' names '{path}' of Python itself: name a class of gnnrec or of your own code"
+        )
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:

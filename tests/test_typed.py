@@ -71,6 +71,11 @@ def fails() -> None:
         ({"_target_": "gnnrec.views.__doc__"}, "no '__doc__'"),
         ({"_target_": ""}, "whose module cannot be imported"),
         ({"_target_": "gnnrec..views"}, "whose module cannot be imported"),
+        ({"_target_": "os.system", "command": "exit"}, "'here._target_' names 'os.system' of Python itself"),
+        (
+            {"_target_": "importlib.util.find_spec", "name": "os"},
+            "name a class of gnnrec or of your own code",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_told(spec: Any, told: str) -> None:

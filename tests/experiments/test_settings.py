@@ -36,6 +36,34 @@ def test_a_setting_chosen_among_others_is_an_error(tmp_path: Path) -> None:
         read_settings(path, [wider])
 
 
+@pytest.mark.parametrize(
+    ("tune", "chosen", "fits"),
+    [
+        (("train.lr=1e-3,5e-3",), ("train.lr=0.005",), True),
+        (("train.lr=1e-3,5e-3",), ("train.lr=0.9",), False),
+        (("train.lr=1e-3,5e-3",), ("train.lr=0.005", "train.epochs=2"), False),
+        (("train.lr=1e-3,5e-3", "train.epochs=2,4"), ("train.lr=0.005",), False),
+        (("train.lr=1e-3,5e-3",), ("model.augmentations=[{_target_: os.system, command: exit}]",), False),
+        (("train.epochs=2", "init.dim=8,16"), ("train.epochs=2", "init.dim=16"), True),
+        (("train.epochs=2", "init.dim=8,16"), ("train.epochs=3", "init.dim=16"), False),
+        (("train.lr=tag(log,interval(1e-4,1e-2))",), ("train.lr=0.01",), True),
+        (("train.lr=tag(log,interval(1e-4,1e-2))",), ("train.lr=0.02",), False),
+        (("train.lr=tag(log,interval(1e-4,1e-2))",), ("train.lr=fast",), False),
+        (("train.lr=interval(0,0.33333333)",), ("train.lr=0.333333",), True),
+    ],
+)
+def test_only_what_the_table_lists_is_taken_as_chosen(
+    tmp_path: Path, tune: tuple[str, ...], chosen: tuple[str, ...], fits: bool
+) -> None:
+    cell, path = Cell("a block", "LightGCN", (), tune), tmp_path / "t_settings.csv"
+    write_settings({cell: Setting(chosen, 2, 0.25)}, path)
+    if fits:
+        assert read_settings(path, [cell])[cell].chosen == chosen
+    else:
+        with pytest.raises(DataError, match="'a block · LightGCN', which is none of"):
+            read_settings(path, [cell])
+
+
 @pytest.mark.parametrize("text", [None, "", "block,row\na,b\n", "block,row,among,tried,chosen\nx,y,z,1,w\n"])
 def test_a_file_without_settings_is_an_error(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "t_settings.csv"
