@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.client
 import logging
+import lzma
 import os
 import shutil
 import stat
@@ -28,6 +29,7 @@ from gnnrec.files import lock_file
 logger = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
 
 def download(
@@ -172,7 +174,7 @@ def unpack(archive: str | Path, folder: str | Path, max_bytes: int = 64 * 1024**
             for name, stream in _members(archive):
                 room -= _write_member(stream, Path(scratch) / _safe(name, archive), room, archive)
             _move_into(Path(scratch), folder)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except _BROKEN as error:
         raise DataError(f"'{archive}' is broken or cut off: {error}") from error
     except RuntimeError as error:  # a password or a compression that Python does not have
         raise DataError(f"'{archive}' cannot be unpacked here: {error}; unpack it by other means") from error
@@ -199,6 +201,8 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 if stream is None:
                     raise DataError(f"'{archive}' holds '{entry.name}', which is no plain file: not unpacked")
                 yield entry.name, stream
+            while packed.fileobj.read(_BLOCK):  # a compressed file has its checksum after the last member
+                pass
     else:
         raise DataError(f"'{archive}' is no zip or tar archive, or is cut off")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import random
 import sys
 import tarfile
 import threading
@@ -230,6 +231,24 @@ def test_bombs_and_broken_archives_are_refused(tmp_path: Path) -> None:
         (tmp_path / "b.tgz").write_bytes(broken)
         with pytest.raises(DataError, match=r"b\.tgz' is "):
             unpack(tmp_path / "b.tgz", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz", "zip"])
+def test_a_flipped_bit_in_an_archive_is_told(tmp_path: Path, kind: str) -> None:
+    noise, archive = random.Random(0).randbytes(50_000), tmp_path / "a"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA) as packed:
+            packed.writestr("noise", noise)
+    else:
+        (tmp_path / "noise").write_bytes(noise)
+        with tarfile.open(archive, f"w:{kind}") as packed:  # pyright: ignore[reportCallIssue, reportArgumentType]
+            packed.add(tmp_path / "noise", "noise")
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match="is broken or cut off"):
+        unpack(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
