@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from safetensors import SafetensorError
 
 from gnnrec.errors import GnnrecError
@@ -83,6 +84,15 @@ def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits, reading it in blocks."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_arrays(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
+    """Return the SHA-256 of named arrays, in any order, and of a text: 64 hexadecimal digits."""
+    digest = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def data_home() -> Path:

@@ -1,4 +1,4 @@
-"""The state of training as one safetensors file: tensors, and everything else as JSON in its header."""
+"""The state of training as one safetensors file: tensors, and in its header all else as JSON and a checksum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gnnrec.errors import GnnrecError
-from gnnrec.files import whole_file
+from gnnrec.files import sha256_arrays, whole_file
 
 
 def save_checkpoint(
@@ -29,8 +29,10 @@ def save_checkpoint(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
     contiguous = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    text = json.dumps(position)
+    metadata = {"position": text, "sha256": _checksum(contiguous, text)}
     with whole_file(path) as temporary:
-        save_file(contiguous, temporary, metadata={"position": json.dumps(position)})
+        save_file(contiguous, temporary, metadata=metadata)
 
 
 def load_checkpoint(
@@ -40,9 +42,7 @@ def load_checkpoint(
 
     Raises a GnnrecError for a file that cannot be read and for one of another model.
     """
-    position = read_position(path)
-    with safe_open(path, framework="pt") as file:
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+    tensors, position = _read(path)
     try:
         model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     except RuntimeError as error:
@@ -57,9 +57,23 @@ def load_checkpoint(
 
 
 def read_position(path: Path) -> dict[str, Any]:
-    """Return the position of a checkpoint without loading its tensors."""
+    """Return the position of a checkpoint; raises a GnnrecError for a file that cannot be read."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["position"])
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+            metadata = file.metadata() or {}
+        text = metadata["position"]
+        found = _checksum(tensors, text)
+        if metadata.get("sha256", found) != found:  # files of earlier versions have none
+            raise ValueError("its content does not match its checksum")
+        return tensors, json.loads(text)
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise GnnrecError(f"checkpoint '{path}' cannot be read ({error}); delete it to train anew") from error
+
+
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    return sha256_arrays({name: tensor.numpy() for name, tensor in tensors.items()}, text)

@@ -265,6 +265,23 @@ def test_a_broken_checkpoint_is_told(setting: Any, tmp_path: Path, content: byte
         train(setting, checkpoint=path)
 
 
+@pytest.mark.parametrize("part", [b"exp_avg_sq", b"optimizer.0.", b"best_value", b"rows", b"tensor"])
+def test_a_flipped_bit_in_a_checkpoint_is_told(
+    plain_model: Callable[[], Recommender], tmp_path: Path, part: bytes
+) -> None:
+    path, model = tmp_path / "c.safetensors", plain_model()
+    optimizer = make_optimizer(model)
+    model.view().x.square().sum().backward()
+    optimizer.step()
+    save_checkpoint(path, model, optimizer, {}, {"rows": [], "best_epoch": 0, "best_value": 0.0})
+    content = bytearray(path.read_bytes())
+    content[-1 if part == b"tensor" else content.index(part) + len(part) - 1] ^= 1
+    path.write_bytes(content)
+    for read in (lambda: load_checkpoint(path, model, optimizer), lambda: read_position(path)):
+        with pytest.raises(GnnrecError, match=r"cannot be read .*delete it to train anew"):
+            read()
+
+
 def test_a_checkpoint_of_another_model_is_told(
     setting: Any, plain_model: Callable[[], Recommender], tmp_path: Path
 ) -> None:
