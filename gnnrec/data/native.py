@@ -10,8 +10,9 @@ card.json              optional; stats.json is taken in its place
 from __future__ import annotations
 
 import json
-import tempfile
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ import pyarrow.parquet as pq
 from gnnrec.data.dataset import Dataset, id_table
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import DataError, GnnrecError
-from gnnrec.files import whole_file, write_text
+from gnnrec.files import lock_file, whole_file, write_text
 
 _KNOWN = ("user", "item", "rating", "timestamp", "split")
 _MAIN = ("interactions", "users", "items")
+_NEW = ".new"  # the folder within a native folder where a new set is written
 
 
 def read_native(path: str | Path) -> Dataset:
@@ -38,6 +40,9 @@ def read_native(path: str | Path) -> Dataset:
     """
     path = Path(path)
     folder, main = (path, path / "interactions.parquet") if path.is_dir() else (path.parent, path)
+    if path.is_dir() and not main.is_file() and (folder / _NEW).is_dir():
+        with suppress(OSError), _alone(folder):
+            pass  # the writer was killed: the old set is put back
     if not main.is_file():
         found = ", ".join(sorted(entry.name for entry in folder.iterdir() if entry.suffix == ".parquet"))
         raise DataError(
@@ -184,16 +189,18 @@ def _parts(table: pa.Table, name: str, path: Path) -> np.ndarray:
 def write_native(dataset: Dataset, folder: str | Path) -> Path:
     """Write a native folder, whole or not at all, and return it.
 
-    A data set that is there is replaced with all its tables; files that are no part of it stay. Rows are
-    written in canonical order (by user, then item, then time).
+    A data set that is there is replaced with all its tables; files that are no part of it stay. Where the
+    process is killed, the next one that reads or writes the folder puts the old set back. Rows are written in
+    canonical order (by user, then item, then time). While another process writes there it is a DataError.
     """
     folder = Path(folder)
-    _check_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new.", dir=folder) as scratch:
-            _write_files(dataset, Path(scratch))
-            _swap(Path(scratch), folder)
+        with _alone(folder):
+            _check_free(folder)
+            (folder / _NEW).mkdir()
+            _write_files(dataset, folder / _NEW)
+            _swap(folder)
     except OSError as error:
         raise GnnrecError(f"cannot write '{folder}': {error.strerror or error}") from error
     finally:
@@ -218,23 +225,45 @@ def _own_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path.name != "interactions.parquet", path.name))
 
 
-def _swap(new: Path, folder: Path) -> None:
-    """Put the files of `new` in place of those of `folder`; on any failure the old ones are put back."""
-    old = new / "old"
-    old.mkdir()
-    fresh, before = _own_files(new), _own_files(folder)
-    try:
-        for path in before:
-            path.rename(old / path.name)
-        for path in reversed(fresh):
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; before and after, what was begun there and is not whole is undone."""
+    lock = folder / ".lock"
+    with lock.open("ab") as held:
+        if not lock_file(held, lock):
+            raise DataError(f"another process is writing '{folder}': wait for it to end, then run again")
+        try:
+            _undo(folder)
+            yield
+        finally:
+            _undo(folder)
+            with suppress(OSError):  # Windows removes no file that is open
+                lock.unlink()
+
+
+def _swap(folder: Path) -> None:
+    """Put the new files in place of the old ones: interactions.parquet leaves first and comes last."""
+    new = folder / _NEW
+    fresh = _own_files(new)
+    (new / "leaving").mkdir()
+    for path in _own_files(folder):
+        path.rename(new / "leaving" / path.name)
+    (new / "leaving").rename(new / "old")  # from here on what is in the folder is new
+    for path in reversed(fresh):
+        path.rename(folder / path.name)
+
+
+def _undo(folder: Path) -> None:
+    """Delete what is left of a swap; if it did not end, put the old files back. It may be killed as well."""
+    new = folder / _NEW
+    if not (folder / "interactions.parquet").exists():
+        if (new / "old").is_dir():
+            for path in _own_files(folder):
+                path.unlink()
+            (new / "old").rename(new / "leaving")
+        for path in reversed(_own_files(new / "leaving")):
             path.rename(folder / path.name)
-    except BaseException:
-        for path in fresh:
-            if not path.exists():
-                (folder / path.name).unlink()
-        for path in reversed(_own_files(old)):
-            path.rename(folder / path.name)
-        raise
+    shutil.rmtree(new, ignore_errors=True)
 
 
 def _write_files(dataset: Dataset, folder: Path) -> None:

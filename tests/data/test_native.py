@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.native import read_native, write_native
 from gnnrec.data.recipe import apply_recipe
 from gnnrec.errors import DataError, GnnrecError
+from gnnrec.files import lock_file
 
 
 def write(folder: Path, **tables: dict) -> Path:
@@ -155,7 +159,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("step", range(1, 9))
+@pytest.mark.parametrize("step", range(1, 10))
 def test_an_interrupted_write_leaves_the_old_set(
     planted: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -176,6 +180,50 @@ def test_an_interrupted_write_leaves_the_old_set(
             write_native(new, folder)
     assert contents(folder) == before
     assert read_native(write_native(new, folder)).fingerprint() == new.fingerprint()
+
+
+@pytest.mark.parametrize("step", range(1, 11))
+@pytest.mark.parametrize("there", [False, True])
+def test_a_killed_write_is_undone_by_the_next_process(
+    planted: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, step: int
+) -> None:
+    import gnnrec.data.native as native
+
+    folder, friends = tmp_path / "set", pd.DataFrame({"user": [0], "friend": [1]})
+    if there:
+        write_native(planted, folder)
+    new = replace(apply_recipe(planted, [{"step": "k_core", "k": 8}]), tables={"friends": friends})
+    real, real_undo, left = Path.rename, native._undo, []
+
+    def rename(path: Path, target: Path) -> Path:
+        left.pop()  # with none left, its IndexError stands for the signal
+        return real(path, target)
+
+    def stop_after(renames: int, undo: Callable[[Path], None], write: Callable[[], object]) -> None:
+        left[:] = [None] * renames
+        with monkeypatch.context() as patch, suppress(IndexError, DataError):
+            patch.setattr(Path, "rename", rename)
+            patch.setattr(native, "_undo", undo)
+            write()
+
+    stop_after(step - 1, lambda _: None, lambda: write_native(new, folder))
+    for renames in (0, 1, 2):  # putting back may be killed as well
+        stop_after(renames, real_undo, lambda: read_native(folder))
+    if there:
+        back = read_native(folder)
+        assert (back.fingerprint(), back.tables) == (planted.fingerprint(), {})
+    assert read_native(write_native(new, folder)).fingerprint() == new.fingerprint()
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+def test_two_processes_do_not_write_one_folder(planted: Dataset, tmp_path: Path) -> None:
+    folder = write_native(planted, tmp_path / "set")
+    with (folder / ".lock").open("ab") as held:
+        assert lock_file(held, folder / ".lock")
+        with pytest.raises(DataError, match=r"another process is writing '.*set': wait for it to end"):
+            write_native(planted, folder)
+    assert read_native(write_native(planted, folder)).fingerprint() == planted.fingerprint()
 
 
 def test_what_is_written_over_goes_with_its_tables(planted: Dataset, tmp_path: Path) -> None:
