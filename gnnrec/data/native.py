@@ -60,7 +60,7 @@ def read_native(path: str | Path) -> Dataset:
     if path.is_dir():
         for file in sorted(folder.glob("*.parquet")):
             if file.stem not in _MAIN and not file.stem.startswith("split_"):
-                tables[file.stem] = _frame(read_parquet(file))
+                tables[file.stem] = _frame(read_parquet(file), file)
     return Dataset(
         name=name if path.is_dir() else f"{name}-{path.stem}",
         interactions=interactions,
@@ -68,7 +68,7 @@ def read_native(path: str | Path) -> Dataset:
         items=id_table("item", interactions.num_items) if items is None else items,
         card=card,
         published=published,
-        context=_frame(rest) if rest.num_columns else None,
+        context=_frame(rest, main) if rest.num_columns else None,
         tables=tables,
     )
 
@@ -76,14 +76,22 @@ def read_native(path: str | Path) -> Dataset:
 def read_parquet(path: Path) -> pa.Table:
     """Return a parquet file as a table; a broken or missing one is a DataError that names it."""
     try:
-        return pq.read_table(path)
+        return pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"cannot read '{path}' as parquet: {reason}") from error
+        raise _unreadable(path, error) from error
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    return table.to_pandas()
+def _frame(table: pa.Table, path: Path) -> pd.DataFrame:
+    """Return a table of a file as a frame; what pandas cannot take of it is a DataError that names the file."""
+    try:
+        return table.to_pandas()
+    except (ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"cannot read '{path}' as parquet: {reason}")
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -104,7 +112,7 @@ def _read_ids(path: Path, kind: str) -> pd.DataFrame | None:
     """Return the user or item table in id order with a raw id column, or None where there is no such file."""
     if not path.is_file():
         return None
-    frame = _frame(read_parquet(path))
+    frame = _frame(read_parquet(path), path)
     if kind in frame.columns:
         place = frame.pop(kind)
         order = np.argsort(place.to_numpy(), kind="stable")
@@ -174,7 +182,7 @@ def _parts(table: pa.Table, name: str, path: Path) -> np.ndarray:
         if len(parts) and not (parts.min() >= 0 and parts.max() <= 2):
             raise DataError(f"column '{name}' of '{path}' must hold 0 (train), 1 (validation) or 2 (test)")
         return parts.astype(np.int8)
-    words = values.to_pandas().astype(str)
+    words = pd.Series(_frame(table.select([name]), path)[name]).astype(str)
     codes = {}
     for word in words.unique():
         places = [place for place, key in enumerate(("train", "val", "test")) if key in word.lower()]
@@ -296,4 +304,4 @@ def _write_files(dataset: Dataset, folder: Path) -> None:
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
     with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gnnrec.data.dataset import Dataset, load_dataset
@@ -134,6 +136,26 @@ def test_names_are_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "mine" / "interactions.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"interactions\.parquet' as parquet"):
         load_dataset("mine")
+
+
+@pytest.mark.parametrize("name", ["interactions", "items"])
+def test_a_flipped_bit_in_a_column_is_told(planted: Dataset, tmp_path: Path, name: str) -> None:
+    path = write_native(planted, tmp_path / "set") / f"{name}.parquet"
+    content = bytearray(path.read_bytes())
+    chunk = pq.read_metadata(path).row_group(0).column(0)
+    content[chunk.data_page_offset + chunk.total_compressed_size // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"cannot read '.*{name}\.parquet' as parquet"):
+        load_dataset(tmp_path / "set")
+
+
+@pytest.mark.parametrize("wrong", [b'{"index_columns": [', b'{"index_colums": [], "columns": [{}]}', b"\xff"])
+def test_a_damaged_description_of_a_table_is_told(tmp_path: Path, wrong: bytes) -> None:
+    folder = write(tmp_path / "set", interactions={"user": [0], "item": [0]})
+    table = pa.table({"item_id": ["a"]}).replace_schema_metadata({"pandas": wrong})
+    pq.write_table(table, folder / "items.parquet")
+    with pytest.raises(DataError, match=r"cannot read '.*items\.parquet' as parquet"):
+        load_dataset(folder)
 
 
 def test_a_full_disk_leaves_no_readable_half(
