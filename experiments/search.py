@@ -160,7 +160,10 @@ def lists(text: str, word: str) -> bool:
 def read_record(path: Path) -> dict[str, Any]:
     """Return the metrics of a trial; a DataError names a file that cannot be read."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["metrics"])
+        metrics = dict(json.loads(path.read_text(encoding="utf-8"))["metrics"])
+        if not metrics or not all(isinstance(value, int | float | None) for value in metrics.values()):
+            raise ValueError("its metrics are no numbers")
+        return metrics
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"'{path}' is no record of a trial ({error}); delete the file") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,18 @@ import yaml
 from gnnrec.errors import DataError, suggest
 
 Labels = Sequence[Mapping[str, Any]]
+# RuntimeError: a compression that Python does not have; MemoryError: a shape that there is not
+_BROKEN_ARRAYS = (
+    OSError,
+    ValueError,
+    LookupError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +50,9 @@ def parse_metric(key: str) -> MetricKey:
     MetricKey(split='test', group='tail', name='ndcg', k=20)
     """
     *path, last = key.split("/")
-    if len(path) not in (1, 2):
-        raise DataError(f"'{key}' is no metric key (expected split/[group/]metric@k)")
     name, _, cutoff = last.partition("@")
+    if len(path) not in (1, 2) or not (cutoff or "0").isdecimal():
+        raise DataError(f"'{key}' is no metric key (expected split/[group/]metric@k)")
     return MetricKey(path[0], path[1] if len(path) == 2 else "", name, int(cutoff) if cutoff else None)
 
 
@@ -71,7 +84,7 @@ class FinishedRun:
         path = self.path / "config.yaml"
         try:
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        except (OSError, yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
             raise _broken(path, error) from error
         return _with_keys(path, config, "model.name", "seed")
 
@@ -88,7 +101,7 @@ class FinishedRun:
                 return {name: arrays[name] for name in (names or arrays.files)}
         except DataError:
             raise
-        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        except _BROKEN_ARRAYS as error:
             raise _broken(path, error) from error
 
 
@@ -109,10 +122,13 @@ def metrics_frame(
     for place, run in enumerate(runs):
         label = flatten(run.config) if labels is None else labels[place]
         who = {**label, "path": str(run.path), "key": run.result["key"], "protocol": run.result["protocol"]}
-        for metric, value in run.result["metrics"].items():
-            parts = parse_metric(metric)
-            number = float("nan") if value is None else float(value)
-            rows.append({**who, "metric": metric, **vars(parts), "value": number})
+        try:
+            for metric, value in run.result["metrics"].items():
+                parts = parse_metric(metric)
+                number = float("nan") if value is None else float(value)
+                rows.append({**who, "metric": metric, **vars(parts), "value": number})
+        except (DataError, ValueError, TypeError, AttributeError) as error:
+            raise _broken(run.path / "result.json", error) from error
     return pd.DataFrame(rows)
 
 

@@ -153,7 +153,8 @@ def test_a_metric_of_a_group_without_relevant_items_is_told(small: list[str], tm
 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
-    for text in ('{"trial": ["a"], "met', '{"trial": ["a"]}', "[1]"):
+    broken = ('{"trial": ["a"], "met', '{"trial": ["a"]}', "[1]", '{"metrics": {}}')
+    for text in (*broken, '{"metrics": {"validation/ndcg@20": "0.5"}}', '{"metrics": {"a": [0.5]}}'):
         (tmp_path / "t.json").write_text(text)
         with pytest.raises(DataError, match=r"t\.json' is no record of a trial .*; delete the file"):
             read_record(tmp_path / "t.json")

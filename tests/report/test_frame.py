@@ -29,7 +29,7 @@ def test_metric_keys_are_parsed(key: str, parts: MetricKey) -> None:
     assert parse_metric(key) == parts
 
 
-@pytest.mark.parametrize("key", ["ndcg@20", "a/b/c/d@1"])
+@pytest.mark.parametrize("key", ["ndcg@20", "a/b/c/d@1", "test/recall@r0"])
 def test_what_is_no_metric_key_is_told(key: str) -> None:
     with pytest.raises(DataError, match="no metric key"):
         parse_metric(key)
@@ -68,6 +68,32 @@ def test_a_broken_file_is_named(make_run, name: str, attribute: str, content: by
     (path / name).unlink() if content is None else (path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"cannot read .*{name}.*delete"):
         getattr(FinishedRun(path), attribute)
+
+
+def test_a_config_with_an_impossible_date_is_named(make_run) -> None:
+    run = make_run("a", {})
+    (run.path / "config.yaml").write_text("seed: 2024-13-45\nmodel: {name: mf}\n")
+    with pytest.raises(DataError, match=r"cannot read .*config\.yaml.*delete"):
+        _ = run.config
+
+
+@pytest.mark.parametrize(
+    "metrics", [{"test/recall@r0": 0.5}, {"test/recall@20": "high"}, {"test/recall@20": []}, [1]]
+)
+def test_metrics_that_are_no_numbers_are_told_with_their_file(make_run, metrics) -> None:
+    with pytest.raises(DataError, match=r"cannot read .*result\.json.*delete"):
+        metrics_frame([make_run("a", metrics)])
+
+
+@pytest.mark.parametrize("method", [1, 9, 12, 14])  # shrunk, Deflate64, bzip2, LZMA
+def test_a_wrong_compression_of_per_user_arrays_is_named(make_run, method: int) -> None:
+    run = make_run("a", {}, {"users": np.arange(1000)})
+    path = run.path / "per_user.npz"
+    content = bytearray(path.read_bytes())
+    content[8] = content[content.index(b"PK\x01\x02") + 10] = method
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot read .*per_user\.npz.*delete"):
+        run.per_user("users")
 
 
 def test_per_user_arrays_are_read_by_name(make_run) -> None:
