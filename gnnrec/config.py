@@ -85,12 +85,13 @@ class ModelConfig:
                 "'model.fusion' must have the keys 'parts' and 'weights', may have 'priors', and needs an 'encoder'"
             )
 
-    def fused(self, trained: Any) -> Any:
-        """Return the trained model, or the Fusion of it with `fusion.parts`, not yet fitted."""
+    def fused(self, trained: Any, split_fingerprint: str | None = None) -> Any:
+        """Return the trained model, or the Fusion of it with `fusion.parts`, not yet fitted, for this split."""
         if self.fusion is None:
             return trained
         parts = {
-            name: build(part, f"model.fusion.parts.{name}") for name, part in self.fusion["parts"].items()
+            name: build(part, f"model.fusion.parts.{name}", split_fingerprint=split_fingerprint)
+            for name, part in self.fusion["parts"].items()
         }
         return Fusion({"graph": Fitted(trained), **parts}, self.fusion["weights"], self.fusion.get("priors"))
 

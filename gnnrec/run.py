@@ -236,9 +236,8 @@ def _make_scorer(
     tracker: Tracker | None = None,
 ) -> tuple[Any, History | None]:
     if config.model.baseline is not None:
-        return build(config.model.baseline, "model.baseline").fit(
-            data.known, item_vectors, user_vectors
-        ), None
+        baseline = build(config.model.baseline, "model.baseline", split_fingerprint=data.split.fingerprint)
+        return baseline.fit(data.known, item_vectors, user_vectors), None
 
     checkpoint = run_dir.path / CHECKPOINT if run_dir else None
     if run_dir and checkpoint and checkpoint.exists():
@@ -250,7 +249,7 @@ def _make_scorer(
             tracker.log(row, int(row["epoch"]))
 
     recommender, history = _train(config, data, item_vectors, user_vectors, checkpoint, report)
-    scorer = config.model.fused(recommender)
+    scorer = config.model.fused(recommender, data.split.fingerprint)
     if scorer is not recommender:
         sides = ((item_vectors, "item"), (user_vectors, "user"))
         scorer.fit(data.known, *(None if v is None else as_array(v, data.known, side) for v, side in sides))

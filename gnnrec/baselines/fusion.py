@@ -182,16 +182,20 @@ class Embeddings:
             `fit` takes the first whose model was trained on exactly the pairs it is given, so that a weight chosen on
             validation and the final result each use embeddings that have not seen what they are judged on.
         protocol: that of the runs; embeddings selected on test (`legacy_test_selected`) must be asked for by name.
+        split_fingerprint: of the split that the result is judged on, filled in by `run`. Another split can have the
+            same train pairs, and its validation pairs, on which an epoch was chosen, can be test pairs of this one.
 
     Errors: ConfigError for a folder that is no finished run of a graph model; DataError where no run was trained on the
-    given pairs (another data set, split, split seed, or `eval.refit`), told by fingerprint.
+    given pairs of this split (another data set, split, split seed, or `eval.refit`), told by fingerprint.
     """
 
     name = "embeddings"
 
-    def __init__(self, runs: str | Sequence[str], protocol: str = "honest") -> None:
+    def __init__(
+        self, runs: str | Sequence[str], protocol: str = "honest", split_fingerprint: str | None = None
+    ) -> None:
         check_choice("protocol", protocol, ("honest", "legacy_test_selected"), "Embeddings")
-        self.protocol = protocol
+        self.protocol, self.split_fingerprint = protocol, split_fingerprint
         self.paths = [Path(run).expanduser() for run in ([runs] if isinstance(runs, str) else runs)]
         if not self.paths:
             raise ConfigError("'runs' must name at least one run directory in 'Embeddings' (got none)")
@@ -212,14 +216,15 @@ class Embeddings:
         user_vectors: np.ndarray | None = None,
     ) -> Embeddings:
         """Read the embeddings that were trained on `train`; the vectors are not used."""
-        wanted = train.fingerprint()
-        found = {path: self._trained_on(path) for path in self.paths}
-        path = next((path for path, fingerprint in found.items() if fingerprint == wanted), None)
+        wanted = train.fingerprint(), self.split_fingerprint
+        found = {path: self._fingerprints(path) for path in self.paths}
+        path = next((path for path, prints in found.items() if prints == wanted), None)
         if path is None:
-            kept = ", ".join(f"'{path}': {str(fingerprint)[:12]}" for path, fingerprint in found.items())
+            kept = ", ".join(f"'{path}': {_in_short(prints)}" for path, prints in found.items())
             raise DataError(
-                f"no run of 'Embeddings' was trained on these {len(train)} pairs (fingerprint {wanted[:12]}; "
-                f"got {kept}): data set, split, split seed, protocol and eval.refit must be the same"
+                f"no run of 'Embeddings' was trained on these {len(train)} pairs of this split "
+                f"({_in_short(wanted)}; got {kept}): data set, split with its seed and options, protocol and "
+                "eval.refit must be the same"
             )
         logger.info("embeddings of %s", path)
         try:
@@ -237,8 +242,8 @@ class Embeddings:
         """Score all items: [len(user), num_items] float32."""
         return (self.user_emb[user.cpu()] @ self.item_emb.T).to(user.device)
 
-    def _trained_on(self, path: Path) -> str | None:
-        """Return the fingerprint of the pairs that a run's final model was trained on; None where it was not kept."""
+    def _fingerprints(self, path: Path) -> tuple[str | None, str | None]:
+        """Return the fingerprints of a run's final train pairs and of its split; None for one that was not kept."""
         kept = {}
         for name in ("manifest.json", "result.json"):
             try:
@@ -249,4 +254,10 @@ class Embeddings:
             raise DataError(
                 f"'{path}' must be a run of protocol={self.protocol} in 'Embeddings' (got {kept.get('protocol')})"
             )
-        return kept.get("fingerprints", {}).get("train")
+        prints = kept.get("fingerprints", {})
+        return prints.get("train"), prints.get("split")
+
+
+def _in_short(prints: tuple[str | None, str | None]) -> str:
+    train, split = (str(fingerprint)[:12] for fingerprint in prints)
+    return f"pairs {train} of split {split}"

@@ -276,6 +276,30 @@ def test_embeddings_of_another_split_are_refused(
         run(RunConfig.from_dict({**config.to_dict(), **change}))
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["baseline", "beside a trained model"])
+def test_embeddings_selected_on_pairs_that_are_test_here_are_refused(
+    tree: dict[str, Any], beside: bool
+) -> None:
+    """Two splits by time with one train part, of which one tests what the other selects on."""
+    timestamp = planted_dataset(num_users=60, num_items=45, seed=0).interactions.timestamp
+    assert timestamp is not None
+    times = np.sort(timestamp)
+    begin, late, early = (int(times[int(len(times) * share)]) for share in (0.7, 0.9, 0.8))
+    splits = [
+        {"name": "temporal_global", "params": {"validation_from": begin, "test_from": test}}
+        for test in (late, early)
+    ]
+    trained = run(RunConfig.from_dict({**tree, "split": splits[0]}))
+    config = fused(tree, str(trained.path), refit=False, split=splits[0])
+    if beside:
+        parts = {"read": {"_target_": "gnnrec.baselines.Embeddings", "runs": str(trained.path)}}
+        model = {**tree["model"], "fusion": {"parts": parts, "weights": {"graph": 1.0, "read": 0.5}}}
+        config = RunConfig.from_dict({**tree, "split": splits[0], "model": model})
+    assert run(config).metrics
+    with pytest.raises(DataError, match=r"no run of 'Embeddings' was trained on these .* of this split"):
+        run(RunConfig.from_dict({**config.to_dict(), "split": splits[1]}))
+
+
 def test_embeddings_selected_on_test_are_refused(
     tree: dict[str, Any], trained: list[RunResult], tmp_path: Path
 ) -> None:
@@ -306,10 +330,13 @@ def test_a_broken_file_is_told(name: str, trained: list[RunResult], tmp_path: Pa
     manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
     manifest["fingerprints"]["train"] = train.fingerprint()
     (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    assert Embeddings(str(copy)).fit(train).scores(torch.tensor([3])).shape == (1, 45)
+    part = Embeddings(str(copy), split_fingerprint=manifest["fingerprints"]["split"])
+    assert part.fit(train).scores(torch.tensor([3])).shape == (1, 45)
+    with pytest.raises(DataError, match=r"of split None; got .*/run': pairs"):
+        Embeddings(str(copy)).fit(train)
     (copy / name).write_bytes(b"{")
     with pytest.raises(DataError, match=f"{name}' cannot be read"):
-        Embeddings(str(copy)).fit(train)
+        part.fit(train)
 
 
 def test_popularity_can_be_weighed_against(history: Interactions) -> None:
