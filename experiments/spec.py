@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from experiments.compose import compose_config
-from gnnrec.config import RunConfig
+from gnnrec.baselines.fusion import reads_a_run
+from gnnrec.config import ModelConfig, RunConfig
 from gnnrec.errors import ConfigError, suggest
 from gnnrec.evaluation.beyond import PER_USER
 from gnnrec.evaluation.direction import best_value
@@ -216,12 +217,20 @@ def table_cells(spec: TableSpec) -> list[Cell]:
 
 
 def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str] = ()) -> list[Job]:
-    """Return every run of these cells, which are tuned; `extra` overrides come last."""
+    """Return every run of these cells, which are tuned; `extra` overrides come last.
+
+    A baseline that reads a trained run has one job, whatever the number of seeds: that run is of one seed.
+    """
     jobs = []
     for cell in cells:
+        reading: list[ModelConfig] = []  # more than one where `runs` has ${seed} in it
         for seed in seeds:
             overrides = (*cell.overrides, f"seed={seed}", *extra)
             config = RunConfig.from_dict(compose_config(overrides))
+            if reads_a_run(config.model.baseline):
+                if config.model in reading:
+                    continue
+                reading.append(config.model)
             jobs.append(Job(Place(cell.block, cell.row, seed), overrides, config))
     return jobs
 

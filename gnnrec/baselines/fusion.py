@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
+from gnnrec.typed import TARGET
 
 logger = logging.getLogger(__name__)
 BLOCK = 1024  # users whose scores are held twice
@@ -256,6 +257,14 @@ class Embeddings:
             )
         prints = kept.get("fingerprints", {})
         return prints.get("train"), prints.get("split")
+
+
+def reads_a_run(setting: Any) -> bool:
+    """Whether the setting of a baseline has `Embeddings` in it: it stands for a trained model, of one seed."""
+    if isinstance(setting, Mapping):
+        named = str(setting.get(TARGET)).rpartition(".")[2] == Embeddings.__name__
+        return named or any(map(reads_a_run, setting.values()))
+    return isinstance(setting, list | tuple) and any(map(reads_a_run, setting))
 
 
 def _in_short(prints: tuple[str | None, str | None]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gnnrec.baselines.fusion import reads_a_run
 from gnnrec.errors import DataError, suggest
 from gnnrec.evaluation.direction import best_value
 from gnnrec.evaluation.significance import MIN_SEEDS, benjamini_hochberg, compare, holm, pairwise_p_values
@@ -162,8 +163,9 @@ def _seeds(runs: Sequence[FinishedRun]) -> list[int]:
 
 
 def _is_baseline(runs: Sequence[FinishedRun]) -> bool:
-    """Whether nothing in these runs depends on their seed (`RunConfig.key`)."""
-    return runs[0].config["model"].get("baseline") is not None
+    """Whether nothing in these runs depends on a seed, their own (`RunConfig.key`) or that of a run they read."""
+    baseline = runs[0].config["model"].get("baseline")
+    return baseline is not None and not reads_a_run(baseline)
 
 
 def _by_seed(runs: Sequence[FinishedRun], metric: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import search
-from experiments.spec import TABLES, read_spec, table_cells, table_jobs
+from experiments.spec import TABLES, Cell, read_spec, table_cells, table_jobs
 from gnnrec.errors import ConfigError
 
 BLOCKS = "blocks: [{label: one, columns: {R@20: test/recall@20}}]"
@@ -31,6 +31,21 @@ def test_every_shipped_table_composes() -> None:
         assert len({job.config.key("data") + job.config.dataset.name for job in jobs}) == len(jobs), path
         for cell in table_cells(spec)[: len(spec.rows)]:
             assert not cell.tune or search.Search([*cell.overrides, *cell.tune], 1).trials, cell
+
+
+def test_a_row_that_reads_a_trained_run_has_no_more_seeds_than_runs(tmp_path: Path) -> None:
+    for seed in "01":
+        (tmp_path / seed).mkdir()
+        for name in ("DONE", "embeddings.safetensors"):
+            (tmp_path / seed / name).touch()
+
+    def seeds(runs: str) -> list[int]:
+        part = f"{{_target_: gnnrec.baselines.Embeddings, runs: '{tmp_path}/{runs}'}}"
+        words = ("model=fusion", f"+model.baseline.parts.graph={part}", "+model.baseline.weights.graph=1.0")
+        return [job.place.seed for job in table_jobs([Cell("b", "r", words, ())], [0, 1])]
+
+    assert seeds("1") == [0]
+    assert seeds("${seed}") == [0, 1]
 
 
 def test_a_column_knows_which_value_is_the_best(tmp_path: Path) -> None:

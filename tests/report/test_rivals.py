@@ -227,6 +227,22 @@ def test_one_run_of_a_baseline_stands_for_every_seed(make_run) -> None:
     assert "Nothing was trained." in alone
 
 
+def test_a_fusion_that_reads_a_trained_run_is_a_model_of_one_seed(make_run) -> None:
+    part = {"_target_": "gnnrec.baselines.Embeddings", "runs": ["runs/KEY"]}
+    fusion = {"_target_": "gnnrec.baselines.Fusion", "parts": {"graph": part}, "weights": {"graph": 1.0}}
+    fused = _runs(make_run, "fusion", 0.1, seeds=1, baseline=fusion)
+    models = by_model(_runs(make_run, "a", 0.0) + fused)
+    pair = all_pairs(models, [METRIC]).iloc[0]
+    assert pair["num_seeds"] == 1
+    assert np.isnan(pair["p_seeds"])
+    assert "1 of at least 5 seeds" in pair["warning"]
+    assert (
+        "fusion 1. Fewer than 5 seeds: no claim rests on fusion."
+        in comparison_table(models, [METRIC]).caption
+    )
+    assert "Nothing was trained." not in comparison_table(by_model(fused), [METRIC]).caption
+
+
 def test_seeds_are_paired_whatever_the_order_of_the_folders(make_run) -> None:
     runs = _runs(make_run, "a", 0.0) + _runs(make_run, "bb", 0.1)
     first = all_pairs(by_model(runs), [METRIC])
