@@ -221,8 +221,8 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, Fini
         )
     blocks = []
     for block in spec.blocks:
-        note = group_note([run_ for place, run_ in runs.items() if place.block == block.label])
-        blocks.append(Block(block.label, block.columns, note))
+        found = [run_ for place, run_ in runs.items() if place.block == block.label]
+        blocks.append(Block(block.label, block.columns, group_note(found, [c.metric for c in block.columns])))
     rows = list(dict.fromkeys([*(row.label for row in spec.rows), *(place.row for place in runs)]))
     return Table(spec.name, " ".join(caption), blocks, rows, cells, p_values)
 

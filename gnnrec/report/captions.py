@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnnrec.errors import DataError
 from gnnrec.evaluation.significance import MIN_SEEDS
-from gnnrec.report.frame import FinishedRun
+from gnnrec.report.frame import FinishedRun, parse_metric
 
 ITEM_GROUPS = ("head", "mid", "tail", "cold")
 
 
-def group_note(runs: Sequence[FinishedRun]) -> str:
-    """Return one sentence per group of items, and the rule, for the line below one block of a table.
+def group_note(runs: Sequence[FinishedRun], metrics: Sequence[str]) -> str:
+    """Return the size and the thresholds of each group, and the rule, for the line below one block of a table.
+
+    These are the groups of items, and those groups of users that `metrics`, the columns, name.
 
     Raises a DataError where the runs of the block do not all have the same groups.
     """
     for run in runs[1:]:
         _check_groups(runs[0], run)
     groups: dict[str, Any] = runs[0].result["groups"]
-    counts = []
-    for name in ITEM_GROUPS:
-        facts = groups.get(name)
-        if facts and facts.get("num_items"):
-            counts.append(
-                f"{name} {facts['num_items']:,} items ({facts['num_interactions']:,} train interactions, "
-                f"{facts['num_evaluated_users']:,} evaluated users)"
-            )
-    rules = {groups[name]["definition"] for name in ITEM_GROUPS if name in groups}
-    return "; ".join(counts) + ". " + " ".join(f"{_sentence(rule)}" for rule in sorted(rules))
+    named = {parse_metric(metric).group for metric in metrics}
+    users = [name for name in groups if name.startswith("user_") and name in named]
+    shown = [name for name in (*ITEM_GROUPS, *users) if name in groups]
+    sizes = [text for name in shown if (text := _size(name, groups[name]))]
+    rules = {groups[name]["definition"] for name in shown}
+    return "; ".join(sizes) + ". " + " ".join(f"{_sentence(rule)}" for rule in sorted(rules))
+
+
+def _size(name: str, facts: Mapping[str, Any]) -> str:
+    """Return what a group is in numbers, "" for one without members."""
+    unit = "items" if "num_items" in facts else "users"
+    if not facts.get(f"num_{unit}"):
+        return ""
+    before = f"user_q{int(name[6:]) - 1}" if name.startswith("user_q") else ""
+    limits = facts["thresholds"]
+    low = limits.get(f"{name}_min_count", limits.get(f"{before}_max_count"))
+    ends = [("at least", low), ("at most", limits.get(f"{name}_max_count"))]
+    each = " and ".join(f"{word} {end:,}" for word, end in ends if end is not None)
+    return (
+        f"{name} {facts[f'num_{unit}']:,} {unit} ({facts['num_interactions']:,} train interactions, "
+        f"{f'{each} each, ' if each else ''}{facts['num_evaluated_users']:,} evaluated users)"
+    )
 
 
 def _check_groups(first: FinishedRun, other: FinishedRun) -> None:
