@@ -30,4 +30,15 @@ def test_three_models_over_two_splits(
     assert "| with text |" in out.with_suffix(".md").read_text()
 
 
+def test_p_values_are_corrected_over_all_rows_where_they_are_shown() -> None:
+    row = {"data": "d", "chosen": "EASE", "seeds": 5, "tail gain": None, **dict.fromkeys(tail.METRICS, 0.5)}
+    tests = [("without text", None, None), ("with text", 0.01, 0.03), ("shuffled text", 0.02, 0.5)]
+    rows = [
+        {**row, "model": model, "p ndcg@20": p, "p tail/ndcg@20": tail_p} for model, p, tail_p in tests * 2
+    ]
+    lines = tail.markdown(pd.DataFrame(rows)).splitlines()[-6:]
+    shown = [[cell.strip() for cell in line.split("|")[-3:-1]] for line in lines]
+    assert shown == [["", ""], ["0.04", "0.12"], ["0.04", "1.0"]] * 2
+
+
 tail_config = tail.TextConfig
