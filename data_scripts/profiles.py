@@ -30,10 +30,9 @@ from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits import make_split
 from gnnrec.errors import ConfigError, DataError, GnnrecError, check_range
-from gnnrec.files import write_text
+from gnnrec.files import only_writer, write_text
 from gnnrec.text.config import TextConfig
 from gnnrec.text.generate import Generator
-from gnnrec.text.lock import only_writer
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json, split_of
 from gnnrec.text.nodes import node_texts
 from gnnrec.text.profiles import card_path, read_profiles

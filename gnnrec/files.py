@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from safetensors import SafetensorError
 
-from gnnrec.errors import GnnrecError
+from gnnrec.errors import DataError, GnnrecError
 
 try:
     import fcntl
@@ -80,19 +79,29 @@ def lock_file(file: IO[Any], path: Path) -> bool:
         return False
 
 
+@contextmanager
+def only_writer(path: Path, lock: Path | None = None) -> Iterator[None]:
+    """Hold a lock, by default PATH.lock; a DataError at once if another process is writing `path`."""
+    lock = lock or path.with_name(path.name + ".lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = lock.open("ab")
+    except OSError as error:
+        raise GnnrecError(f"cannot write '{path}': {error.strerror or error}") from error
+    with held:
+        if not lock_file(held, lock):
+            raise DataError(f"another process is writing '{path}': wait for it to end, then run again")
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no file that is open
+                lock.unlink()
+
+
 def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits, reading it in blocks."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sha256_arrays(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
-    """Return the SHA-256 of named arrays, in any order, and of a text: 64 hexadecimal digits."""
-    digest = hashlib.sha256(text.encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def data_home() -> Path:

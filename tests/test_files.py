@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from gnnrec.errors import GnnrecError
-from gnnrec.files import sha256_arrays, whole_file
+from gnnrec.files import whole_file
 from gnnrec.tracking import RunDir
 
 resource = pytest.importorskip("resource")  # not on Windows
@@ -43,13 +42,3 @@ def test_what_a_killed_process_left_half_written_is_deleted(tmp_path: Path) -> N
     left.write_text("half")
     with RunDir(tmp_path, "key"):
         assert sorted(path.name for path in run_dir.path.rglob("*")) == [".lock", "config.yaml", "figures"]
-
-
-def test_the_checksum_of_arrays_is_of_names_types_shapes_and_bytes() -> None:
-    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros((0, 2)), "c": np.array(True)}
-    first = sha256_arrays(arrays, "text")
-    assert sha256_arrays(dict(reversed(arrays.items())), "text") == first
-    a = arrays["a"]
-    others = [{"d": a}, {"a": a.reshape(3, 2)}, {"a": a.view(np.int32)}, {"a": a + 1}, {"a": a[::-1]}]
-    assert first not in {sha256_arrays({**arrays, **other}, "text") for other in others}
-    assert sha256_arrays(arrays, "other") != first

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from gnnrec.data.dataset import Dataset, id_table
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import DataError, GnnrecError
-from gnnrec.files import lock_file, whole_file, write_text
+from gnnrec.files import only_writer, whole_file, write_text
 
 _KNOWN = ("user", "item", "rating", "timestamp", "split")
 _MAIN = ("interactions", "users", "items")
@@ -236,17 +236,12 @@ def _own_files(folder: Path) -> list[Path]:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold a folder's lock; before and after, what was begun there and is not whole is undone."""
-    lock = folder / ".lock"
-    with lock.open("ab") as held:
-        if not lock_file(held, lock):
-            raise DataError(f"another process is writing '{folder}': wait for it to end, then run again")
+    with only_writer(folder, folder / ".lock"):
         try:
             _undo(folder)
             yield
         finally:
             _undo(folder)
-            with suppress(OSError):  # Windows removes no file that is open
-                lock.unlink()
 
 
 def _swap(folder: Path) -> None:

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError, GnnrecError
+from gnnrec.files import only_writer
 from gnnrec.text.adapt_config import AdaptConfig
 from gnnrec.text.adapt_loop import train_weights
 from gnnrec.text.adapt_objectives import DrawLoss, mlm_losses, pair_losses, text_losses
 from gnnrec.text.cache import text_keys
 from gnnrec.text.config import TextConfig
-from gnnrec.text.lock import only_writer
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json
 from gnnrec.text.settings import read_modules, read_settings
 from gnnrec.text.synonyms import replace_by_synonyms

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gnnrec.checksum import tensor_checksum
 from gnnrec.errors import DataError
 from gnnrec.files import whole_file
 
@@ -44,7 +44,7 @@ def save_state(
     tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(asdict(progress))
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata={"progress": text, "checksum": _checksum(text, tensors)})
+        save_file(tensors, temporary, metadata={"progress": text, "checksum": tensor_checksum(tensors, text)})
 
 
 def load_state(
@@ -57,7 +57,7 @@ def load_state(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if "checksum" not in metadata:
             raise ValueError("it has no checksum")
-        if metadata["checksum"] != _checksum(metadata["progress"], tensors):
+        if metadata["checksum"] != tensor_checksum(tensors, metadata["progress"]):
             raise ValueError("its content does not match its checksum")
         progress = Progress(**json.loads(metadata["progress"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -71,12 +71,3 @@ def load_state(
             if keys:
                 optimizer.state[value] = {key: tensors[f"{key}.{name}"] for key in keys}
     return progress, {name: tensors[f"best.{name}"] for name in weights if f"best.{name}" in tensors}
-
-
-def _checksum(progress: str, tensors: dict[str, Tensor]) -> str:
-    """Return a SHA-256 over the progress and the names, types, shapes and bytes of the tensors."""
-    digest = hashlib.sha256(progress.encode())
-    for name, value in sorted(tensors.items()):
-        digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gnnrec.checksum import tensor_checksum
 from gnnrec.errors import GnnrecError
-from gnnrec.files import sha256_arrays, whole_file
+from gnnrec.files import whole_file
 
 
 def save_checkpoint(
@@ -30,7 +31,7 @@ def save_checkpoint(
         tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
     contiguous = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     text = json.dumps(position)
-    metadata = {"position": text, "sha256": _checksum(contiguous, text)}
+    metadata = {"position": text, "sha256": tensor_checksum(contiguous, text)}
     with whole_file(path) as temporary:
         save_file(contiguous, temporary, metadata=metadata)
 
@@ -67,13 +68,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
             metadata = file.metadata() or {}
         text = metadata["position"]
-        found = _checksum(tensors, text)
+        found = tensor_checksum(tensors, text)
         if metadata.get("sha256", found) != found:  # files of earlier versions have none
             raise ValueError("its content does not match its checksum")
         return tensors, json.loads(text)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise GnnrecError(f"checkpoint '{path}' cannot be read ({error}); delete it to train anew") from error
-
-
-def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
-    return sha256_arrays({name: tensor.numpy() for name, tensor in tensors.items()}, text)

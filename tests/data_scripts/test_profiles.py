@@ -19,8 +19,8 @@ from gnnrec.data.interactions import Interactions
 from gnnrec.data.native import write_native
 from gnnrec.data.splits import make_split
 from gnnrec.errors import ConfigError, DataError
+from gnnrec.files import only_writer
 from gnnrec.text.generate import Generator
-from gnnrec.text.lock import only_writer
 from gnnrec.text.models import find_model
 from gnnrec.text.profiles import card_path, load_profiles
 from gnnrec.text.transformer import position_limit

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError, GnnrecError
+from gnnrec.files import only_writer
 from gnnrec.text import TextConfig, adapt_loop, encode_texts
 from gnnrec.text import adapt as adapt_module
 from gnnrec.text.adapt import adapt_model
 from gnnrec.text.adapt_config import AdaptConfig, learning_rate
 from gnnrec.text.adapt_objectives import text_losses
-from gnnrec.text.lock import only_writer
 from gnnrec.text.models import find_model
 
 SPLIT = "5" * 64
