@@ -120,6 +120,9 @@ def _bars(
     axis.margins(y=0.15)
     if any((gain.ratio or 0) > CAP for gain in gains.values()):
         axis.set_ylim(top=CAP * 1.4)  # room for what is printed above the bars that are cut
+    if any(gain.ratio is None for gain in gains.values()):
+        bottom, top = axis.get_ylim()
+        axis.set_ylim(top=max(top, -bottom / 4))  # room for the values that are printed above 0
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ def metric_against_degree(
         axis.set_xticks(sorted(ticks), [ticks[at] for at in sorted(ticks)], fontsize=7, rotation=45)
         axis.set_title(block, fontsize=9)
         axis.set_xlabel("train interactions of the item")
-        axis.set_ylim(bottom=0)
+    axes[0][0].set_ylim(bottom=0)  # of all panels, once all are drawn: it fixes the shared top, too
     axes[0][0].set_ylabel(f"share of test pairs in the top {CUTOFF}")
     add_legend(figure, axes)
     return save_figure(figure, path)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from gnnrec.errors import DataError
+from gnnrec.report import gains
 from gnnrec.report.frame import records
 from gnnrec.report.gains import (
     ItemHits,
@@ -39,6 +41,20 @@ def frame() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def keep_axes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list to which every figure that is drawn adds its axes."""
+    drawn: list[Any] = []
+
+    def new_figure(*arguments: Any, **options: Any) -> tuple[Any, Any]:
+        figure, axes = gains_figure(*arguments, **options)
+        drawn.append(axes)
+        return figure, axes
+
+    gains_figure = gains.new_figure
+    monkeypatch.setattr(gains, "new_figure", new_figure)
+    return drawn
+
+
 def test_gains_are_ratios_of_means_over_seeds(frame: pd.DataFrame) -> None:
     gains = relative_gains(frame, "kNN", "recall@20", ("head", "mid", "tail", "cold"))
     assert gains["random", "graph", "head"].ratio == pytest.approx(0.5)
@@ -52,6 +68,19 @@ def test_gains_are_ratios_of_means_over_seeds(frame: pd.DataFrame) -> None:
 def test_a_baseline_that_is_not_there_is_told(frame: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="no run of the baseline 'EASE'"):
         relative_gains(frame, "EASE", "recall@20", ("head",))
+
+
+def test_a_value_without_a_ratio_is_printed_inside_the_axes(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = keep_axes(monkeypatch)
+    cold = frame[frame["block"] == "cold items"].copy()
+    cold.loc[(cold["metric"] == "test/head/recall@20") & (cold["row"] == "graph"), "value"] = 0.05
+    gain_by_group(cold, tmp_path / "gain", baselines=["kNN"])
+    axis = drawn[0][0][0]
+    (text,) = axis.texts
+    assert text.get_text() == " 0.200"
+    assert axis.bbox.y0 < text.get_window_extent().y0 < text.get_window_extent().y1 < axis.bbox.y1
 
 
 def test_the_gain_figure_is_written_twice_the_same(frame: pd.DataFrame, tmp_path: Path) -> None:
@@ -89,6 +118,17 @@ def test_bins_hold_every_test_pair_once() -> None:
     for line in records(table):
         member = (degree >= line["low"]) & (degree <= line["high"])
         assert relevant[member].sum() == line["num_pairs"]
+
+
+def test_no_panel_of_the_degree_figure_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = keep_axes(monkeypatch)
+    degree, relevant = np.array([1, 5]), np.array([10, 10])
+    low, high = (ItemHits(degree, relevant, hits) for hits in (np.array([1, 2]), np.array([3, 9])))
+    metric_against_degree({"one": {"kNN": [low]}, "two": {"kNN": [high]}}, tmp_path / "degree")
+    for axis in drawn[0].flat:
+        bottom, top = axis.get_ylim()
+        assert bottom == 0
+        assert top > 0.9
 
 
 def test_the_degree_figure_is_written(tmp_path: Path) -> None:
