@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_NAMES = 12  # that an error lists
+
 
 class GnnrecError(ValueError):
     """Something the user can mend: entry points print it as one line and exit with status 2."""
@@ -19,15 +21,27 @@ class DataError(GnnrecError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return the tail of an 'unknown name' error: the nearest known name, and the known names.
+    """Return the tail of an 'unknown name' error: the nearest known name, and the known names, the nearest of many.
+
+    Of names with slashes (metrics), the nearest is one of the group that was written, or of one spelt almost alike.
 
     >>> suggest("lightgnc", ["mf", "lightgcn"])
     ", did you mean 'lightgcn'? (known: lightgcn, mf)"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    able = names
+    if "/" in name:
+        groups = difflib.get_close_matches(_group(name), {_group(other) for other in names}, n=1, cutoff=0.8)
+        able = [other for other in names if _group(other) in groups]
+    near = difflib.get_close_matches(name, able, n=1, cutoff=0.5)
     hint = f", did you mean '{near[0]}'?" if near else ";"
-    return f"{hint} (known: {', '.join(names)})"
+    shown = sorted(difflib.get_close_matches(name, names, n=_MOST_NAMES, cutoff=0.0))
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return f"{hint} (known: {', '.join(shown)}{more})"
+
+
+def _group(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def check_range(
