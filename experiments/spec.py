@@ -150,7 +150,7 @@ def read_spec(name: str, folder: Path = TABLES, within: tuple[str, ...] = ()) ->
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' is no valid YAML ({error})") from error
-    where = f"tables/{name}.yaml"
+    where = f"experiments/tables/{name}.yaml"
     keys = ("title", "overrides", "seeds", "trials", "blocks", "rows", "grid", "tested")
     keys += ("gain_over", "trade_off")
     _check(tree, keys, ("title", "blocks", "rows"), where)
@@ -233,17 +233,6 @@ def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str]
                 reading.append(config.model)
             jobs.append(Job(Place(cell.block, cell.row, seed), overrides, config))
     return jobs
-
-
-def check_columns(spec: TableSpec, metrics: Mapping[str, Collection[str]]) -> None:
-    """Raise a ConfigError for a column that no run of its block has; `metrics` are those of the runs by block."""
-    for block in spec.blocks:
-        for column in block.columns:
-            if column.metric not in metrics[block.label]:
-                raise ConfigError(
-                    f"unknown metric '{column.metric}' in the columns of '{block.label}' in tables/{spec.name}.yaml"
-                    f"{suggest(column.metric, metrics[block.label])}"
-                )
 
 
 def _rows(entry: Any, where: str, folder: Path, within: tuple[str, ...]) -> list[Row]:

@@ -12,6 +12,7 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from experiments.cli import Arguments, command_line, parse_arguments, run_main
+from experiments.columns import check_columns, check_found
 from experiments.search import Search
 from experiments.settings import Setting, best_setting, read_settings, with_setting, write_settings
 from experiments.spec import (
@@ -20,7 +21,6 @@ from experiments.spec import (
     Job,
     Place,
     TableSpec,
-    check_columns,
     read_spec,
     table_cells,
     table_jobs,
@@ -88,6 +88,8 @@ def main(argv: Sequence[str]) -> None:
         for cell in cells
         if cell.tune and cell not in known
     }
+    added = [folder for folder in arguments.options.get("add", "").split(",") if folder]
+    check_columns(spec, cells, searches, known, extra, added)
     if "dry-run" in arguments.switches:
         print(_plan(spec, cells, known, searches, seeds, extra))
         return
@@ -114,11 +116,8 @@ def main(argv: Sequence[str]) -> None:
         print(f"part {arguments.options['part']} is done; with --report-only the table is written")
         return
     runs = {place: FinishedRun(folder.path) for place, folder in folders.items()}
-    runs |= added_runs(arguments.options.get("add", ""), runs)
-    metrics: dict[str, set[str]] = {}
-    for place, run_ in runs.items():
-        metrics.setdefault(place.block, set()).update(run_.result["metrics"])
-    check_columns(spec, metrics)
+    runs |= added_runs(added, runs)
+    check_found(spec, runs)
     table = build_table(spec, seeds, runs)
     if "check" in arguments.switches:
         _check_written(table, output)
@@ -139,11 +138,11 @@ def part_of(cells: Sequence[Cell], part: str) -> list[Cell]:
     return list(cells[int(number) - 1 :: int(total)])
 
 
-def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, FinishedRun]:
+def added_runs(folders: Sequence[str], runs: Mapping[Place, FinishedRun]) -> dict[Place, FinishedRun]:
     """Return run directories of other tools (`experiments/evaluate.py`) as rows named by their model.
 
     Args:
-        folders: paths with commas. Each belongs to every block whose runs have the same data and the same split.
+        folders: each belongs to every block whose runs have the same data and the same split.
     Errors: DataError for other data or another split, a name that is a row of the table, a seed twice, and runs of one
         name and block with different settings.
     """
@@ -153,7 +152,7 @@ def added_runs(folders: str, runs: Mapping[Place, FinishedRun]) -> dict[Place, F
     rows = {place.row for place in runs}
     firsts: dict[tuple[str, str], FinishedRun] = {}
     added: dict[Place, FinishedRun] = {}
-    for folder in filter(None, folders.split(",")):
+    for folder in folders:
         run_ = FinishedRun(folder)
         if _fingerprints(run_) not in blocks:
             raise DataError(

@@ -95,29 +95,32 @@ def test_rows_of_another_table(tmp_path: Path) -> None:
         ("title: x\nblocks: []\nrows: [{label: a}, {label: a}]", "have the label 'a'"),
         (
             GOOD + "tested: [test/recal@20]",
-            "'test/recal@20' in 'tested' of tables/t.yaml is no column of a block, did you",
+            "'test/recal@20' in 'tested' of experiments/tables/t.yaml is no column of a block, did you",
         ),
         *(
             (
                 GOOD.replace("test/recall@20", key) + f"tested: [{key}]",
-                f"'{key}' in 'tested' of tables/t.yaml cannot be tested over users: name accuracy metrics",
+                f"'{key}' in 'tested' of experiments/tables/t.yaml cannot be tested over users: name accuracy metrics",
             )
             for key in ("test/user_q1/recall@20", "test/coverage@20", "test/avg_popularity@20")
         ),
         (
             GOOD.replace("columns: {", "columns: {G: test/gini@20, ")
             + "trade_off: [test/recall@20, test/gini@20]",
-            "'trade_off' of tables/t.yaml must be two metrics, larger ones better",
+            "'trade_off' of experiments/tables/t.yaml must be two metrics, larger ones better",
         ),
         (GOOD + "tested: test/recall@20", "'tested' must be a list of texts"),
-        (GOOD + "seeds: 0", "'seeds' must be a list of whole numbers, as in [0, 1] in tables/t.yaml (got 0)"),
+        (
+            GOOD + "seeds: 0",
+            "'seeds' must be a list of whole numbers, as in [0, 1] in experiments/tables/t.yaml (got 0)",
+        ),
         (GOOD + "seeds: []", "'seeds' must be a list of whole numbers"),
         (GOOD + "seeds: [-1]", "'seeds' must be a list of whole numbers"),
         (GOOD + "trials: few", "'trials' must be a whole number of at least 1"),
         (GOOD + "trials: 0", "'trials' must be a whole number of at least 1"),
         (
             GOOD.replace("label: a", "label: 3"),
-            "'label' must be a text (numbers in quotes) in tables/t.yaml (got 3)",
+            "'label' must be a text (numbers in quotes) in experiments/tables/t.yaml (got 3)",
         ),
         (GOOD.replace("label: one", "label: 1"), "'label' must be a text"),
         (GOOD.replace("{R@20: test/recall@20}", "[test/recall@20]"), "'columns' must be a mapping"),
@@ -125,34 +128,40 @@ def test_rows_of_another_table(tmp_path: Path) -> None:
         (GOOD.replace("label: a", "label: a, baseline: 1"), "'baseline' must be true or false"),
         (GOOD.replace("label: a", "label: a, overrides: model=mf"), "'overrides' must be a list of texts"),
         (GOOD + "grid: [{3: [model=mf]}]", "'grid' must be a list of mappings from label to overrides"),
-        ("title: x\nblocks: []\nrows: []", "tables/t.yaml has no rows"),
-        (GOOD.replace(BLOCKS, "blocks: [ ]"), "tables/t.yaml has no blocks"),
+        ("title: x\nblocks: []\nrows: []", "experiments/tables/t.yaml has no rows"),
+        (GOOD.replace(BLOCKS, "blocks: [ ]"), "experiments/tables/t.yaml has no blocks"),
         (
             GOOD.replace(BLOCKS, f"{BLOCKS[:-1]}, {BLOCKS[9:]}"),
-            "two blocks of tables/t.yaml have the label 'one'",
+            "two blocks of experiments/tables/t.yaml have the label 'one'",
         ),
         (
             "title: x\nblocks: []\nrows: [{table: u, tune: [a=1]}]",
             "'tune' must be a mapping from label to sweeps",
         ),
-        ("title: x\nblocks: []\nrows: [{label: a, tune: [a=1]}]", "row 'a' of tables/t.yaml has 'tune'"),
+        (
+            "title: x\nblocks: []\nrows: [{label: a, tune: [a=1]}]",
+            "row 'a' of experiments/tables/t.yaml has 'tune'",
+        ),
         ("title: x\nblocks: []\nrows: []\ngrid: {a: []}", "'grid' must be a list of mappings"),
         (
             "title: x\nblocks: []\nrows: [{label: a}]\ntrade_off: [a, b]",
-            "'trade_off' of tables/t.yaml must be two metrics",
+            "'trade_off' of experiments/tables/t.yaml must be two metrics",
         ),
-        ("title: x\nblocks: []\nrows: u", "'rows' must be a list in tables/t.yaml (got 'u')"),
+        ("title: x\nblocks: []\nrows: u", "'rows' must be a list in experiments/tables/t.yaml (got 'u')"),
         ("title: x\nblocks: []\nrows: [{table: tt}]", "unknown table 'tt', did you mean 't'"),
         ("title: x\nblocks: []\nrows: [{table: t}]", "table 't' takes its own rows (t -> t)"),
         (
             "title: x\nblocks: []\nrows: [{table: u, tune: {e: [a=1]}}]",
-            "unknown row 'e' in 'tune' of tables/t.yaml",
+            "unknown row 'e' in 'tune' of experiments/tables/t.yaml",
         ),
         (
             "title: x\nblocks: []\nrows: [{table: u, leave_out: [dd]}]",
-            "unknown row 'dd' in 'leave_out' of tables/t.yaml",
+            "unknown row 'dd' in 'leave_out' of experiments/tables/t.yaml",
         ),
-        ("title: x\nblocks: []\nrows: [{table: u, tune: {d: [a=1]}}]", "row 'd' of tables/t.yaml has 'tune'"),
+        (
+            "title: x\nblocks: []\nrows: [{table: u, tune: {d: [a=1]}}]",
+            "row 'd' of experiments/tables/t.yaml has 'tune'",
+        ),
     ],
 )
 def test_a_wrong_table_file_is_told(tmp_path: Path, text: str, told: str) -> None:

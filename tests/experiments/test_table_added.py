@@ -34,7 +34,7 @@ def table(make) -> dict[Place, FinishedRun]:
 
 
 def _add(runs: dict[Place, FinishedRun], *added: FinishedRun) -> list[Place]:
-    return list(added_runs(",".join(str(run.path) for run in added), runs))
+    return list(added_runs([str(run.path) for run in added], runs))
 
 
 def test_seeds_of_one_model_are_one_row_wherever_they_ran(make, table: dict[Place, FinishedRun]) -> None:
