@@ -136,13 +136,14 @@ def entropy(lists: Lists, k: int) -> float:
 
 
 def personalisation(lists: Lists, k: int) -> float:
-    """One minus the mean share of common items over all pairs of lists, without forming the pairs.
+    """One minus the share of common items over all pairs of lists, without forming the pairs.
 
-    1 - sum_i c_i (c_i - 1) / (U (U - 1) k), with c_i the lists that hold item i; NaN for fewer than two users.
+    1 - sum_i c_i (c_i - 1) / ((U - 1) sum_i c_i), with c_i the lists that hold item i: common items over the mean
+    length of the two lists, which is k where all lists are full. NaN for fewer than two users or empty lists.
     """
     exposure = lists.exposure(k).astype(np.float64)
-    pairs = lists.num_users * (lists.num_users - 1) * k
-    return float(1.0 - (exposure * (exposure - 1)).sum() / pairs) if pairs else float("nan")
+    held = (lists.num_users - 1) * exposure.sum()
+    return float(1.0 - (exposure * (exposure - 1)).sum() / held) if held else float("nan")
 
 
 def group_exposure(lists: Lists, k: int) -> dict[str, float]:

@@ -121,6 +121,18 @@ def test_system_metrics_written_out() -> None:
     assert shown_share["head"] == pytest.approx(lists.groups["head"] @ exposure / sum(exposure))
 
 
+def test_personalisation_of_short_lists_counts_what_they_hold() -> None:
+    lists, k = make_lists(short=True), 5
+    pairs = list(itertools.combinations([set(row) for row in shown(lists, k)], 2))
+    common, held = sum(len(a & b) for a, b in pairs), sum((len(a) + len(b)) / 2 for a, b in pairs)
+    assert beyond.personalisation(lists, k) == pytest.approx(1 - common / held)
+    whole = np.tile(np.arange(NUM_ITEMS), (NUM_USERS, 1))
+    same = Lists(**{**vars(lists), "top": whole, "hits": np.zeros_like(whole, dtype=bool)})
+    assert beyond.personalisation(same, 500) == 0  # everybody is shown every item
+    nothing = Lists(**{**vars(same), "top": np.full_like(whole, -1)})
+    assert np.isnan(beyond.personalisation(nothing, k))
+
+
 def test_fairness_over_item_groups_written_out() -> None:
     lists, k = make_lists(), 4
     parity, chance = [], []
