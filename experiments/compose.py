@@ -19,6 +19,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from gnnrec.data.splits import SPLITS
 from gnnrec.errors import ConfigError, suggest
+from gnnrec.typed import TARGET
 
 # Where keys may be added: which there are depends on a name beside them.
 OPEN = ("split.params",)
@@ -132,7 +133,8 @@ def _check_key(key: str, tree: Any, groups: Iterable[str]) -> None:
             names = [".".join([*seen, name]) for name in (here if seen else here | known)]
             whole = ".".join([*seen, part])
             known_below = suggest(whole, names) if names else f": '{'.'.join(seen)}' has no keys below it"
-            hint = f"; +{key}=VALUE adds one" if ".".join(seen) in OPEN else ""
+            # a class has arguments that its file need not set
+            hint = f"; +{key}=VALUE adds one" if ".".join(seen) in OPEN or TARGET in here else ""
             raise ConfigError(f"unknown key '{whole if names else key}'{known_below}{hint}")
         node = node[part]
         seen.append(part)

@@ -121,6 +121,15 @@ def test_how_to_choose_another_split_is_told(override: str, told: str) -> None:
     assert told in str(caught.value)
 
 
+def test_how_to_add_an_argument_that_a_class_has_is_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_config(["model=popularity", "model.baseline.power=1"])
+    assert "unknown key 'model.baseline.power'" in str(caught.value)
+    assert str(caught.value).endswith("; +model.baseline.power=VALUE adds one")
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.power'.*\)$"):
+        compose_config(["model=popularity", "model.power=1"])
+
+
 def test_a_key_of_an_option_chosen_in_the_same_line_is_known(conf: Path) -> None:
     with pytest.raises(ConfigError, match="unknown key"):
         compose_config(["model.encoder.layers=1"], conf)
