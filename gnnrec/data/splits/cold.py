@@ -24,7 +24,7 @@ from gnnrec.data.splits.base import (
     rows_of,
     times_of,
 )
-from gnnrec.errors import ConfigError, DataError, check_choice, check_range
+from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
 
 if TYPE_CHECKING:
     from gnnrec.data.dataset import Dataset
@@ -108,8 +108,11 @@ def _cold_categories(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the items of the categories drawn for validation and for test, about half of `cold` each."""
     if isinstance(source, Interactions) or category not in source.items.columns:
-        known = "none" if isinstance(source, Interactions) else ", ".join(map(str, source.items.columns))
-        raise ConfigError(f"'cold_item' by category needs an item column '{category}' (known: {known})")
+        known = ["none"] if isinstance(source, Interactions) else map(str, source.items.columns)
+        raise ConfigError(
+            f"'cold_item' by category needs an item column '{category}'{suggest(category, known)}; "
+            "the option 'category' names another"
+        )
     values = source.items[category].astype(object).where(source.items[category].notna(), "").astype(str)
     labels = values.to_numpy(dtype=object)[items]
     names = np.array(sorted(set(labels)), dtype=object)

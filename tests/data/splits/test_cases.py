@@ -219,6 +219,14 @@ def test_wrong_options_are_named(name: str, params: dict, message: str) -> None:
         make_split(complete(6, 6), name, **params)
 
 
+def test_the_nearest_column_is_named_where_there_are_no_categories() -> None:
+    dataset = dataset_of(complete(6, 6))
+    dataset.items["category"] = "x"
+    told = "needs an item column 'categories', did you mean 'category'.*; the option 'category' names another"
+    with pytest.raises(ConfigError, match=told):
+        make_split(dataset, "cold_item", by="category")
+
+
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
