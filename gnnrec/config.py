@@ -148,6 +148,7 @@ class RunConfig:
     protocol: str = "honest"
 
     def __post_init__(self) -> None:
+        check_range("seed", self.seed, "run", low=0)
         check_choice("protocol", self.protocol, PROTOCOLS, "run")
         metric, _, cutoff = self.train.select.partition("@")
         if not cutoff.isdecimal() or cutoff != str(int(cutoff)) or cutoff == "0":

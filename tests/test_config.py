@@ -73,6 +73,7 @@ def test_a_round_trip_gives_an_equal_configuration(model: dict[str, Any]) -> Non
         ("seed", "0", r"'seed' must be of type int \(got '0'\)"),
         ("seed", 1.0, r"'seed' must be of type int \(got 1.0\)"),
         ("seed", True, r"'seed' must be of type int \(got True\)"),
+        ("seed", -1, r"'seed' must be in \[0, inf\) in 'run' \(got -1\)"),
         ("seed", None, r"'seed' must be of type int \(got None\)"),
         ("train.lr", "1e-3", r"'train.lr' must be of type float \(got '1e-3'\)"),
         ("train.lr", True, "'train.lr' must be of type float"),

@@ -138,8 +138,11 @@ def _checksums(files: list[Path]) -> dict[str, str]:
 
 def _given_files(path: Path) -> list[Path]:
     if not path.exists():
-        raise DataError(f"there is nothing at '{path}' (--from)")
-    return [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file())
+        raise DataError(f"there is nothing at '{path}'")
+    files = [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file())
+    if not files:
+        raise DataError(f"the folder '{path}' holds no files")
+    return files
 
 
 def _fetched_files(family: Family) -> list[Path]:
@@ -159,8 +162,6 @@ def _as_folder(files: list[Path], scratch: Path) -> Path:
 
     A file beside the archives takes the place of one of the same name in them: it is their unpacked copy.
     """
-    if not files:
-        raise DataError("the folder given by --from holds no files")
     archives = [path for path in files if path.name.lower().endswith(_ARCHIVES)]
     if not archives:
         return files[0].parent

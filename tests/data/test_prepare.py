@@ -154,6 +154,18 @@ def test_options_of_tables_are_refused_elsewhere(
     assert "--from: this script reads the PATH given after NAME" in capsys.readouterr().err
 
 
+def test_a_path_without_files_is_told_without_an_option_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for path, told in (("none.csv", "there is nothing at"), ("empty", "the folder")):
+        monkeypatch.setattr(sys, "argv", ["table.py", "mine", str(tmp_path / path), "--out", str(tmp_path)])
+        assert script("table").main() == 2
+        error = capsys.readouterr().err
+        assert f"{told} '{tmp_path / path}'" in error
+        assert "--from" not in error
+
+
 def test_recbole_files_may_be_called_otherwise_than_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
