@@ -62,9 +62,8 @@ def main(argv: Sequence[str]) -> None:
     write_text(output / f"{name}.md", text)
     paths += draw_evaluation(arrays_of(models), output / f"{name}_figures")
     print(text)
-    for warning in dict.fromkeys(pairs["warning"] if len(pairs) else []):
-        if warning:
-            print(f"warning: {warning}", file=sys.stderr)
+    for warning, concerned in pairs_by_warning(pairs).items():
+        print(f"warning: {warning} ({', '.join(concerned)})", file=sys.stderr)
     print(f"written: {', '.join(str(path) for path in paths)}")
 
 
@@ -92,6 +91,15 @@ def pairs_text(pairs: pd.DataFrame) -> str:
             ]
         )
     return format_table(names, rows)
+
+
+def pairs_by_warning(pairs: pd.DataFrame) -> dict[str, list[str]]:
+    """Return every warning with the pairs that it concerns, in words."""
+    concerned: dict[str, dict[str, None]] = {}
+    for pair in records(pairs):
+        if pair["warning"]:
+            concerned.setdefault(pair["warning"], {})[f"{pair['row']} - {pair['column']}"] = None
+    return {warning: list(names) for warning, names in concerned.items()}
 
 
 def _renamed(models: Mapping[str, list[FinishedRun]], text: str | None) -> dict[str, list[FinishedRun]]:

@@ -32,7 +32,8 @@ def test_a_folder_of_runs_becomes_tables_pairs_and_figures(
     # Given names are told with what they stand for: models come by name, not in the order of the folders.
     assert "- kNN: item_knn\n- graph: lightgcn\n" in shown.out
     assert "- kNN: item_knn\n" in (tmp_path / "out" / "two.md").read_text()
-    assert "2 of at least 5 seeds" in shown.err
+    assert "warning: 2 of at least 5 seeds: the spread of training is not known" in shown.err
+    assert "(kNN - graph)\n" in shown.err
     pairs = pd.read_csv(tmp_path / "out" / "two_pairs.csv")
     assert pairs["metric"].tolist() == ["test/recall@20", "test/ndcg@20"]
     assert {"low", "high", "effect_size", "p_wilcoxon", "p_permutation", "p_seeds", "p_bh"} <= set(pairs)
