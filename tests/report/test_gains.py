@@ -74,7 +74,7 @@ def test_a_value_without_a_ratio_is_printed_inside_the_axes(
     frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = keep_axes(monkeypatch)
-    cold = frame[frame["block"] == "cold items"].copy()
+    cold = pd.DataFrame(frame[frame["block"] == "cold items"])
     cold.loc[(cold["metric"] == "test/head/recall@20") & (cold["row"] == "graph"), "value"] = 0.05
     gain_by_group(cold, tmp_path / "gain", baselines=["kNN"])
     axis = drawn[0][0][0]
