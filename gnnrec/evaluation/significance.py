@@ -57,12 +57,20 @@ class Comparison:
     warning: str
 
 
-def compare(first: np.ndarray, second: np.ndarray, *, seed: int = 0, paired_seeds: bool = True) -> Comparison:
+def compare(
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    seed: int = 0,
+    paired_seeds: bool = True,
+    seeded: bool = True,
+) -> Comparison:
     """Return every paired comparison of two models, users averaged over seeds first.
 
     Args:
         paired_seeds: whether row s of both arrays has one seed; False leaves out `p_seeds`, and the arrays may then
             have different numbers of rows.
+        seeded: whether either model depends on a seed; False expects one row of each, and no warning of few seeds.
 
     Raises DataError for arrays of different shapes or without a user known to both.
     """
@@ -86,7 +94,7 @@ def compare(first: np.ndarray, second: np.ndarray, *, seed: int = 0, paired_seed
         p_wilcoxon=wilcoxon(difference),
         p_permutation=sign_flip(difference, _NUM_RESAMPLES, rng),
         p_seeds=_over_seeds(*(v[:, known].mean(axis=1) for v in by_seed)) if paired_seeds else float("nan"),
-        warning=_warning(len(difference), num_seeds),
+        warning=_warning(len(difference), num_seeds if seeded else MIN_SEEDS),
     )
 
 

@@ -149,7 +149,8 @@ def all_pairs(models: Models, metrics: Sequence[str]) -> pd.DataFrame:
                     two = np.broadcast_to(two[:1], one.shape)
                 else:
                     paired = _seeds(models[first]) == _seeds(models[second])
-                comparison = compare(one, two, paired_seeds=paired)
+                seeded = not (_is_baseline(models[first]) and _is_baseline(models[second]))
+                comparison = compare(one, two, paired_seeds=paired, seeded=seeded)
                 rows.append({"metric": metric, "row": first, "column": second, **vars(comparison)})
         if rows:
             p_values = [row["p_t"] for row in rows]

@@ -220,6 +220,7 @@ def test_one_run_of_a_baseline_stands_for_every_seed(make_run) -> None:
     assert trained["p_seeds"] < 0.05
     assert trained["warning"] == ""
     assert np.isnan(pairs.loc[("bb", "ccc"), "p_seeds"])
+    assert pairs.loc[("bb", "ccc"), "warning"] == ""  # nothing was trained in either
     caption = comparison_table(models, [METRIC]).caption
     assert "Seeds: a 5." in caption
     assert "no claim rests" not in caption
