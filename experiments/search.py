@@ -20,6 +20,7 @@ from gnnrec.baselines.fusion import kept_fits
 from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
 from gnnrec.files import write_text
+from gnnrec.manifest import source_hash, tell_other_code
 from gnnrec.run import open_run, validate
 from gnnrec.tracking import plain
 from gnnrec.typed import takes_whole_number
@@ -105,9 +106,12 @@ class Search:
                 start = time.perf_counter()
                 if not record.exists():
                     metrics = plain(validate(config))
-                    row = {"trial": trial, "metrics": metrics, "seconds": time.perf_counter() - start}
+                    seconds = time.perf_counter() - start
+                    row = {"trial": trial, "metrics": metrics, "seconds": seconds, "sources": source_hash()}
                     write_text(record, json.dumps(row))
-                value = _value(read_record(record), self.metric)
+                metrics, sources = read_record(record)
+                tell_other_code(sources, record)
+                value = _value(metrics, self.metric)
                 told = f"[{number}/{len(self.trials)}] {self.metric} {value:.4f}"
                 print(f"{told} ({time.perf_counter() - start:.0f} s) {self.settings(trial)}", flush=True)
 
@@ -120,7 +124,7 @@ class Search:
     def ranked(self) -> list[Trial]:
         """Return all trials, which were made, from best to worst; the first drawn comes first among equals."""
         results = [
-            Trial(tuple(trial), _value(read_record(record), self.metric))
+            Trial(tuple(trial), _value(read_record(record)[0], self.metric))
             for trial, record in zip(self.trials, self.records)
         ]
         return sorted(results, key=lambda result: -result.value)
@@ -157,13 +161,14 @@ def lists(text: str, word: str) -> bool:
     return listed and key == text.split("=", 1)[0]
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Return the metrics of a trial; a DataError names a file that cannot be read."""
+def read_record(path: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the metrics of a trial and the hash of its code; a DataError names a file that cannot be read."""
     try:
-        metrics = dict(json.loads(path.read_text(encoding="utf-8"))["metrics"])
+        record = json.loads(path.read_text(encoding="utf-8"))
+        metrics = dict(record["metrics"])
         if not metrics or not all(isinstance(value, int | float | None) for value in metrics.values()):
             raise ValueError("its metrics are no numbers")
-        return metrics
+        return metrics, record.get("sources")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"'{path}' is no record of a trial ({error}); delete the file") from error
 
