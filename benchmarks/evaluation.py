@@ -25,12 +25,12 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.evaluation_peers import lightgcn, plain, recbole, selfrec
+from benchmarks.machine import describe_machine, save_rows
 from gnnrec.data.groups import item_groups, user_groups
 from gnnrec.data.interactions import Interactions
 from gnnrec.evaluation.evaluate import ALL_BEYOND, ALL_METRICS, evaluate
 from gnnrec.evaluation.scorers import EmbeddingScorer
 from gnnrec.evaluation.task import Task
-from gnnrec.files import whole_file
 
 NUM_USERS, NUM_ITEMS, NUM_TRAIN, NUM_TEST, DIM = 29_858, 40_981, 810_128, 217_242, 64
 KS = (10, 20, 50)
@@ -52,8 +52,7 @@ def main() -> None:
     rows = measure(tools, arguments.rounds, len(np.unique(task.relevant.user)))
     table = summarise(rows, DIM)
     print(table.to_string(index=False))
-    with whole_file(arguments.output) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    save_rows(Path(arguments.output), table.assign(**describe_machine(packages=())), ["tool", "processor"])
 
 
 def make_case(num_users: int) -> tuple[Task, EmbeddingScorer]:
@@ -213,7 +212,8 @@ def summarise(rows: list[dict[str, Any]], dim: int) -> pd.DataFrame:
             "ndcg@20": (part["ndcg"][0], 6),
         }
         row = {key: round(float(value), digits) for key, (value, digits) in numbers.items()}
-        result.append({"tool": name, **row, "rounds": len(ratio), "threads": torch.get_num_threads()})
+        counts = {"num_users": int(part["num_users"][0]), "rounds": len(ratio)}
+        result.append({"tool": name, **row, **counts})
     return pd.DataFrame(result)
 
 
