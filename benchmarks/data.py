@@ -11,10 +11,8 @@ results/benchmarks/data.csv; limits are those that the project promises (docs/da
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -24,15 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import numpy as np
 
 RESULT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "data.csv"
 LIMITS = {"gnnrec: read, de-duplicate, 10-core, split, write": (60.0, 4.0), "gnnrec: open native": (2.0, 4.0)}
 LIMITS["gnnrec: open and split"] = (float("inf"), 12.0)
-FIELDS = [
-    *("case", "num_interactions", "seconds", "cpu_seconds", "peak_gb", "limit_seconds", "limit_gb", "within"),
-    *("ratio", "machine"),
-]
 
 
 def generate_csv(folder: Path, size: int) -> None:
@@ -158,6 +155,8 @@ CASES: dict[str, Callable[[Path, int], None]] = {
 
 def measure(case: str, folder: Path, size: int, recbole_path: str) -> dict[str, object]:
     """Run a case in a process of its own and return its row; seconds leave out the imports."""
+    from benchmarks.machine import describe_machine  # torch is no part of a case's memory
+
     command = [sys.executable, __file__, "--case", case, "--folder", str(folder), "--size", str(size)]
     environment = dict(os.environ)
     if CASES[case] is recbole:
@@ -177,16 +176,11 @@ def measure(case: str, folder: Path, size: int, recbole_path: str) -> dict[str, 
         limit_gb=limit_gb,
         within=within,
         ratio="",
-        machine=machine(),
+        **describe_machine(packages=("pandas", "pyarrow")),
     )
     verdict = "" if within == "" else f", within the limit: {within}"
     print(f"{case}: {seconds:.2f} s ({processor:.2f} s of processor), {peak:.2f} GB{verdict}", flush=True)
     return row
-
-
-def machine() -> str:
-    """Return the number of processors and the Python version."""
-    return f"{os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def run_case(case: str, folder: Path, size: int) -> None:
@@ -200,18 +194,6 @@ def run_case(case: str, folder: Path, size: int) -> None:
     CASES[case](folder, size)
     seconds, processor = time.perf_counter() - started, time.process_time() - used
     print(seconds, processor, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2)
-
-
-def write_rows(rows: list[dict[str, object]]) -> None:
-    """Replace the rows of the same cases and sizes in the result file."""
-    old = list(csv.DictReader(RESULT.open(newline=""))) if RESULT.is_file() else []
-    fresh = {(str(row["case"]), str(row["num_interactions"])) for row in rows}
-    kept = [row for row in old if (row["case"], row["num_interactions"]) not in fresh]
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    with RESULT.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*kept, *rows])
 
 
 def main() -> None:
@@ -236,11 +218,15 @@ def main() -> None:
     names = list(CASES)[5:] if options.large else list(CASES)[: 5 if options.recbole else 4]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         rows = [row for name in names if (row := measure(name, Path(folder), size, options.recbole or ""))]
+    import pandas as pd
+
+    from benchmarks.machine import save_rows
+
     base = next((row for row in rows if row["case"] == names[1]), None)
     for row in rows:
         if base and not options.large and row["case"] in names[3:]:
             row["ratio"] = round(float(str(row["seconds"])) / float(str(base["seconds"])), 2)
-    write_rows(rows)
+    save_rows(RESULT, pd.DataFrame(rows), ["case", "num_interactions"])
 
 
 if __name__ == "__main__":
