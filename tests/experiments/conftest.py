@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments import search, table
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.native import write_native
+from tests.experiments.table_runner import Runner, make_run_dir
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,15 @@ def small(planted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
     words = ["dataset=folder", f"dataset.name={planted_folder}", "text=hash", "train.epochs=1", "device=cpu"]
     return [*words, "tracking=disabled"]
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
+    """A stand-in for the runs; figures are left out except where `figures` is asked for too."""
+    runner = Runner()
+    monkeypatch.setattr(table, "run", runner)
+    for module in (table, search):
+        monkeypatch.setattr(module, "open_run", make_run_dir)
+    monkeypatch.setattr(table, "draw_figures", lambda *_: [])
+    monkeypatch.chdir(tmp_path)
+    return runner

@@ -1,93 +1,25 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments import search, table
+from experiments import table
 from experiments.cli import run_main
-from experiments.spec import TableSpec, read_spec, table_cells, table_jobs
+from experiments.spec import read_spec, table_cells, table_jobs
 from gnnrec.config import RunConfig
 from gnnrec.errors import DataError
 from gnnrec.report.frame import FinishedRun
-from gnnrec.run import RunResult
 from gnnrec.tracking import RunDir
-
-METRICS = [
-    "recall@20", "ndcg@20", "head/recall@20", "mid/recall@20", "tail/recall@20", "cold/recall@20",
-    "cold_only/recall@20", "warm_only/recall@20", "warm/recall@20", "user_q1/recall@20", "coverage@20",
-]  # fmt: skip
-GROUPS = {
-    name: {
-        "definition": "thirds",
-        "thresholds": {},
-        "num_items": 3,
-        "num_interactions": 9,
-        "num_evaluated_users": 5,
-    }
-    for name in ("head", "mid", "tail", "cold")
-}
-
+from tests.experiments.table_runner import GROUPS, Runner, make_run_dir
 
 DRAW = table.draw_figures
 QUICKSTART = read_spec("quickstart")
 RUNS = len(QUICKSTART.rows) * len(QUICKSTART.blocks)  # one seed
 NUM_TRAINED = sum(job.config.model.baseline is None for job in table_jobs(table_cells(QUICKSTART), [0]))
-
-
-def _run_dir(config: RunConfig) -> RunDir:
-    return RunDir(config.tracking.root, config.key("data"))
-
-
-class Runner:
-    """In the place of gnnrec.run.run: writes a small run directory and counts what it was asked for."""
-
-    def __init__(self) -> None:
-        self.configs: list[RunConfig] = []
-        self.fail_at = -1
-
-    def __call__(self, config: RunConfig, **_: object) -> RunResult:
-        if len(self.configs) == self.fail_at:
-            raise KeyboardInterrupt
-        self.configs.append(config)
-        run_dir = _run_dir(config)
-        generator = np.random.default_rng(int(hashlib.sha256(run_dir.key.encode()).hexdigest()[:8], 16))
-        metrics = {f"test/{name}": round(float(generator.uniform(0.1, 1)), 6) for name in METRICS}
-        users = {f"test/{name}": generator.uniform(size=30) for name in METRICS}
-        items = {name: generator.integers(1, 9, 12) for name in ("item_degree", "item_relevant")}
-        with run_dir:
-            run_dir.write_config(config.to_dict())
-            run_dir.write_manifest({"fingerprints": {"data": "d", "split": config.split.name}})
-            run_dir.write_per_user(
-                {"users": np.arange(30), **users, **items, "item_hits@20": items["item_relevant"] // 2}
-            )
-            run_dir.write_result(
-                {
-                    "key": run_dir.key,
-                    "protocol": config.protocol,
-                    "refit": config.eval.refit,
-                    "metrics": metrics,
-                    "groups": GROUPS,
-                }
-            )
-            run_dir.finish()
-        return RunResult(run_dir.key, run_dir.path, metrics)
-
-
-@pytest.fixture
-def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
-    """A stand-in for the runs; figures are left out except where `figures` is asked for too."""
-    runner = Runner()
-    monkeypatch.setattr(table, "run", runner)
-    for module in (table, search):
-        monkeypatch.setattr(module, "open_run", _run_dir)
-    monkeypatch.setattr(table, "draw_figures", lambda *_: [])
-    monkeypatch.chdir(tmp_path)
-    return runner
 
 
 @pytest.fixture
@@ -156,7 +88,7 @@ def test_the_numbers_are_those_of_the_run_directories(runner: Runner, tmp_path: 
         rows = {(row["block"], row["row"], row["metric"]): row for row in csv.DictReader(file)}
     spec = read_spec("quickstart")
     for job in table_jobs(table_cells(spec), spec.seeds):
-        result = FinishedRun(_run_dir(job.config).path).result["metrics"]
+        result = FinishedRun(make_run_dir(job.config).path).result["metrics"]
         for block in spec.blocks:
             for column in block.columns if block.label == job.place.block else ():
                 row = rows[job.place.block, job.place.row, column.metric]
@@ -194,85 +126,6 @@ def test_parts_run_everything_once_and_write_nothing(
         assert "'--part' writes nothing: leave it out" in capsys.readouterr().err
     assert _table("--part", "3/2") == 2
     assert "'--part' must be K/N with K from 1 to N, as in 1/2 (got '3/2')" in capsys.readouterr().err
-
-
-TUNED = """
-title: Tuned.
-overrides: [dataset=debian]
-seeds: [3, 4]
-trials: 2
-blocks:
-  - {label: one, columns: {R@20: test/recall@20}}
-  - {label: two, overrides: [split=cold_items], columns: {R@20: test/recall@20}}
-rows:
-  - {label: popularity, overrides: [model=popularity]}
-  - {label: kNN, overrides: [model=item_knn], tune: ["model.baseline.k=10,20,30", "model.baseline.shrink=0.0,5.0"]}
-"""
-
-
-@pytest.fixture
-def tuned(runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
-    """A table with a tuned row; returns what the search was asked for: split, seed and k of each setting."""
-    (tmp_path / "tuned.yaml").write_text(TUNED)
-    asked: list[tuple[str, int, int]] = []
-
-    def validate(config: RunConfig) -> dict[str, float]:
-        k = config.to_dict()["model"]["baseline"]["k"]
-        asked.append((config.split.name, config.seed, k))
-        return {"validation/ndcg@20": k / 100, "validation/recall@20": 0.0}
-
-    def read(name: str, folder: Path = tmp_path) -> TableSpec:
-        return read_spec(name, folder)
-
-    monkeypatch.setattr(search, "validate", validate)
-    monkeypatch.setattr(table, "read_spec", read)
-    return asked
-
-
-def test_rows_are_tuned_alike_and_run_with_the_best(
-    runner: Runner, tuned: list[tuple[str, int, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["table=tuned"]
-    assert run_main(table.main, [*words, "--dry-run"]) == 0
-    told = capsys.readouterr().out
-    assert "0 finished, 4 to run, 4 settings to try" in told  # baselines: one run stands for both seeds
-    assert "shrink=0.0,5.0 seed=3 --trials 2" in told
-    assert run_main(table.main, [*words, "--report-only"]) == 2
-    assert "4 settings of table 'tuned' were not tried yet" in capsys.readouterr().err
-    assert tuned == []
-    assert run_main(table.main, [*words, "--part", "1/2"]) == 0
-    assert tuned == []
-    capsys.readouterr()
-    assert run_main(table.main, [*words, "--part", "2/2"]) == 0
-    assert "finished already" not in capsys.readouterr().out
-    assert [(split, seed) for split, seed, _ in tuned] == [("random", 3)] * 2 + [("cold_item", 3)] * 2
-    best = max(k for _, _, k in tuned)
-    runs = [config.to_dict() for config in runner.configs if config.model.name == "item_knn"]
-    assert [(run["seed"], run["model"]["baseline"]["k"]) for run in runs] == [(3, best)] * 2
-    assert run_main(table.main, [*words, "--dry-run"]) == 0
-    assert "4 finished, 0 to run\n" in capsys.readouterr().out
-    assert run_main(table.main, words) == 0
-    assert len(tuned) == 4
-    assert len(runner.configs) == 4
-    with (tmp_path / "results" / "tuned_settings.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert [(row["block"], row["row"], row["tried"]) for row in rows] == [
-        ("one", "kNN", "2"),
-        ("two", "kNN", "2"),
-    ]
-    assert all(f"model.baseline.k={best}" in row["chosen"] for row in rows)
-    assert "best of 2 by NDCG@20 on validation of seed 3" in (tmp_path / "results" / "tuned.md").read_text()
-    # elsewhere, from the settings that were kept: nothing is searched
-    written = (tmp_path / "results" / "tuned_settings.csv").read_bytes()
-    kept = tmp_path / "kept.csv"
-    kept.write_bytes(written)
-    words += ["--settings", str(kept), f"tracking.root={tmp_path / 'elsewhere'}"]
-    assert run_main(table.main, [*words, "--dry-run"]) == 0
-    assert f"model.baseline.k={best}" in capsys.readouterr().out
-    assert run_main(table.main, words) == 0
-    assert len(tuned) == 4
-    assert len(runner.configs) == 8
-    assert (tmp_path / "results" / "tuned_settings.csv").read_bytes() == written
 
 
 def test_dry_run_and_report_only(runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
