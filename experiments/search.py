@@ -109,9 +109,7 @@ class Search:
                     seconds = time.perf_counter() - start
                     row = {"trial": trial, "metrics": metrics, "seconds": seconds, "sources": source_hash()}
                     write_text(record, json.dumps(row))
-                metrics, sources = read_record(record)
-                tell_other_code(sources, record)
-                value = _value(metrics, self.metric)
+                value = _value(read_record(record)[0], self.metric)
                 told = f"[{number}/{len(self.trials)}] {self.metric} {value:.4f}"
                 print(f"{told} ({time.perf_counter() - start:.0f} s) {self.settings(trial)}", flush=True)
 
@@ -123,10 +121,11 @@ class Search:
 
     def ranked(self) -> list[Trial]:
         """Return all trials, which were made, from best to worst; the first drawn comes first among equals."""
-        results = [
-            Trial(tuple(trial), _value(read_record(record)[0], self.metric))
-            for trial, record in zip(self.trials, self.records)
-        ]
+        results = []
+        for trial, record in zip(self.trials, self.records):
+            metrics, sources = read_record(record)
+            tell_other_code(sources, record)
+            results.append(Trial(tuple(trial), _value(metrics, self.metric)))
         return sorted(results, key=lambda result: -result.value)
 
 

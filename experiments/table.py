@@ -28,6 +28,7 @@ from experiments.spec import (
 from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.evaluation.significance import MIN_SEEDS
 from gnnrec.files import write_text
+from gnnrec.manifest import tell_other_code
 from gnnrec.report.captions import group_note, protocol_note, seeds_note
 from gnnrec.report.compare import paired_p_values
 from gnnrec.report.frame import FinishedRun, flatten, metrics_frame
@@ -116,6 +117,8 @@ def main(argv: Sequence[str]) -> None:
         print(f"part {arguments.options['part']} is done; with --report-only the table is written")
         return
     runs = {place: FinishedRun(folder.path) for place, folder in folders.items()}
+    for run_ in runs.values():
+        tell_other_code(run_.manifest.get("sources"), run_.path)
     runs |= added_runs(added, runs)
     check_found(spec, runs)
     table = build_table(spec, seeds, runs)

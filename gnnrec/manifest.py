@@ -39,6 +39,7 @@ PACKAGES = (
 )
 ROOT = Path(__file__).resolve().parents[1]
 logger = logging.getLogger(__name__)
+_told: set[Path] = set()  # folders of which a warning has spoken
 
 
 class Phases:
@@ -97,17 +98,14 @@ def source_hash() -> str:
 
 def tell_other_code(sources: str | None, path: Path) -> None:
     """Warn, once for a folder, where what is read from `path` below it was not made with these sources."""
-    if sources not in (None, source_hash()):
-        _warn_other_code(path.parent, path.name)
-
-
-@cache
-def _warn_other_code(folder: Path, name: str) -> None:
+    if sources in (None, source_hash()) or path.parent in _told:
+        return
+    _told.add(path.parent)
     logger.warning(
         "'%s' was made with other code than this, and is read as it is; delete it to have it made anew (others in '%s' "
         "are not named)",
-        folder / name,
-        folder,
+        path,
+        path.parent,
     )
 
 

@@ -48,6 +48,7 @@ def test_a_finished_run_of_other_code_is_read_with_one_warning(
     assert not caplog.records
     monkeypatch.setattr(manifest, "source_hash", lambda: "another")
     assert run(config).metrics == run(config).metrics == popularity.metrics
+    manifest.tell_other_code("a third", popularity.path.with_name("neighbour"))
     assert [f"'{popularity.path}' was made with other code" in text for text in caplog.messages] == [True]
 
 
