@@ -24,7 +24,7 @@ from gnnrec.evaluation.result import describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, validation_task
 from gnnrec.features import Vectors, as_array
 from gnnrec.make import make_objective, make_recommender
-from gnnrec.manifest import Phases, environment, git_state, tell_other_code
+from gnnrec.manifest import Phases, environment, git_state, source_hash, tell_other_code
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective
 from gnnrec.protocol import final_task, known_pairs, protocol_split
@@ -66,6 +66,7 @@ class _Data:
 
 def open_run(config: RunConfig) -> RunDir:
     """Return the run directory that belongs to a configuration; nothing is written."""
+    source_hash()  # kept before anything trains: files edited meanwhile are not what this process runs
     templates = _load_dataset(config.dataset.name).card.get("text")
     return RunDir(config.tracking.root, config.key(_data_fingerprint(config.dataset.name), templates))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,27 @@ def test_a_finished_run_of_other_code_is_read_with_one_warning(
     assert run(config).metrics == run(config).metrics == popularity.metrics
     manifest.tell_other_code("a third", popularity.path.with_name("neighbour"))
     assert [f"'{popularity.path}' was made with other code" in text for text in caplog.messages] == [True]
+
+
+def test_code_edited_while_a_run_trains_is_not_what_made_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "gnnrec"
+    package.mkdir()
+    (package / "losses.py").write_text("before")
+    monkeypatch.setattr(manifest, "ROOT", tmp_path)
+    source_hash = manifest.source_hash.__wrapped__
+    monkeypatch.setattr(manifest, "source_hash", cache(source_hash))
+    monkeypatch.setattr(module, "source_hash", manifest.source_hash)
+    before, evaluate = source_hash(), module.evaluate
+
+    def edit(*arguments: object, **options: object) -> object:
+        (package / "losses.py").write_text("after")
+        return evaluate(*arguments, **options)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(module, "evaluate", edit)
+    result = run(make(folder, root=tmp_path / "runs", model=POPULARITY))
+    assert read(result, "manifest.json")["sources"] == before != source_hash()
 
 
 def test_per_user_arrays_give_the_metrics(finished: RunResult) -> None:
