@@ -1,4 +1,4 @@
-"""Reading other people's text files: encodings, gzip and broken lines told by file and line."""
+"""Reading other people's text files by the line: encodings, gzip and broken lines told by file and line."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv as pc
 from tqdm import tqdm
 
 from gnnrec.errors import DataError
 
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-MISSING = ["", "NA", "NaN", "nan", "NULL"]
-"""How separated files write that a number is missing."""
-
-_UNIT = "\x1f"
-_TRUNCATED = "the gzip file is cut off; fetch it again"
+TRUNCATED = "the gzip file is cut off; fetch it again"
 
 
 def find_file(folder: str | Path, *names: str) -> Path:
@@ -53,7 +47,7 @@ def read_lines(
     the encoding, and for a gzip file that ends too early.
     """
     path = Path(path)
-    _check_encoding(encoding)
+    check_encoding(encoding)
     number = 0
     try:
         with (
@@ -69,7 +63,7 @@ def read_lines(
             head = raw.peek(4)[:4]
             zipped = head[:2] == b"\x1f\x8b"
             if not zipped:
-                _check_bom(head, encoding, path)
+                check_bom(head, encoding, path)
             stream = gzip.GzipFile(fileobj=raw) if zipped else raw
             for number, line in enumerate(stream, start=1):
                 if number == 1 and line.startswith(b"\xef\xbb\xbf"):
@@ -80,12 +74,12 @@ def read_lines(
     except UnicodeDecodeError as error:
         raise _encoding_error(path, number, encoding, error) from error
     except EOFError as error:
-        raise DataError(f"'{path}' after line {number}: {_TRUNCATED}") from error
+        raise DataError(f"'{path}' after line {number}: {TRUNCATED}") from error
     except (OSError, zlib.error) as error:
         raise DataError(f"cannot read '{path}' after line {number}: {error}") from error
 
 
-def _check_encoding(encoding: str) -> None:
+def check_encoding(encoding: str) -> None:
     try:
         "a".encode(encoding)
     except LookupError as error:
@@ -94,7 +88,7 @@ def _check_encoding(encoding: str) -> None:
         ) from error
 
 
-def _check_bom(head: bytes, encoding: str, path: Path) -> None:
+def check_bom(head: bytes, encoding: str, path: Path) -> None:
     for mark, name in _BOMS:
         if head.startswith(mark) and not encoding.lower().replace("_", "-").startswith(name):
             raise DataError(f"'{path}' begins with the mark of {name}; convert it to UTF-8 first")
@@ -106,114 +100,6 @@ def _encoding_error(path: Path, line: int, encoding: str, error: UnicodeDecodeEr
         f"{encoding}; "
         "pass the encoding of the file, e.g. encoding='latin-1'"
     )
-
-
-def read_table(
-    path: str | Path,
-    separator: str,
-    names: list[str] | None = None,
-    types: dict[str, pa.DataType] | None = None,
-    encoding: str = "utf-8",
-    quote: bool = False,
-    columns: list[str] | None = None,
-) -> pa.Table:
-    """Return a separated text file (plain or gzipped) as a table, by a parser that uses all processors.
-
-    Args:
-        separator: one character, or several (as '::' of MovieLens).
-        names: the column names; None takes them from the first line.
-        types: types of columns; others are inferred.
-        quote: whether fields may be in double quotes.
-        columns: the columns to keep.
-
-    Raises DataError with file, and line or column, for bad rows, bad values, bad bytes and cut-off files.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"there is no file '{path}'")
-    if path.stat().st_size == 0:
-        raise DataError(f"'{path}' is empty")
-    _check_encoding(encoding)
-
-    def parse(use_threads: bool) -> pa.Table:
-        return pc.read_csv(
-            _source(path, separator),
-            read_options=pc.ReadOptions(
-                column_names=names, encoding=encoding, block_size=1 << 22, use_threads=use_threads
-            ),
-            parse_options=pc.ParseOptions(
-                delimiter=separator if len(separator) == 1 else _UNIT,
-                quote_char='"' if quote else False,
-                newlines_in_values=quote,
-            ),
-            convert_options=pc.ConvertOptions(
-                column_types=types or {}, include_columns=columns or [], null_values=MISSING
-            ),
-        )
-
-    try:
-        with path.open("rb") as raw:
-            head = raw.read(4)
-        _check_bom(head, encoding, path)
-        if names is None:
-            _check_header(path, separator, encoding, columns)
-        table = parse(use_threads=True)
-        for name, kind in zip(table.column_names, table.schema.types):
-            if pa.types.is_binary(kind):  # what the parser takes for text that is not UTF-8
-                _find_bad_line(path, encoding)
-                raise DataError(f"column '{name}' of '{path}' holds bytes that are not {encoding}")
-        return table
-    except pa.ArrowKeyError as error:
-        raise _column_error(path, separator, columns or [], encoding) from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        _find_bad_line(path, encoding)
-        reason = str(error)
-        if "runcated" in reason or "nexpected end" in reason:
-            raise DataError(f"cannot read '{path}': {_TRUNCATED}") from error
-        try:
-            parse(use_threads=False)  # only this mode tells the row
-        except (pa.ArrowException, OSError) as again:
-            reason = str(again)
-        raise DataError(f"cannot read '{path}': {' '.join(reason.split())}") from error
-
-
-def _source(path: Path, separator: str) -> Any:
-    """Return what the parser reads; a long separator is replaced by a character that no text holds."""
-    stream = pa.input_stream(str(path))
-    if len(separator) == 1:
-        return stream
-    with stream:
-        return pa.BufferReader(stream.read().replace(separator.encode(), _UNIT.encode()))
-
-
-def _header(path: Path, separator: str, encoding: str) -> list[str]:
-    for _, first in read_lines(path, encoding):
-        return (
-            next(csv.reader([first], delimiter=separator)) if len(separator) == 1 else first.split(separator)
-        )
-    return []
-
-
-def _check_header(path: Path, separator: str, encoding: str, columns: list[str] | None) -> None:
-    """Raise a DataError for a column that is wanted and there twice: the parser would take any of the two."""
-    known = _header(path, separator, encoding)
-    for name in known:
-        if known.count(name) > 1 and (not columns or name in columns):
-            raise DataError(f"'{path}' has two columns '{name}': rename one of them")
-
-
-def _column_error(path: Path, separator: str, columns: list[str], encoding: str) -> DataError:
-    known = _header(path, separator, encoding)
-    missing = [name for name in columns if name not in known]
-    return DataError(
-        f"'{path}' has no column {', '.join(map(repr, missing))} (its columns: {', '.join(known)})"
-    )
-
-
-def _find_bad_line(path: Path, encoding: str) -> None:
-    """Raise the DataError that names the line, where the fault is in bytes that are not of the encoding."""
-    for _ in read_lines(path, encoding):
-        pass
 
 
 def csv_rows(reader: Any, path: str | Path) -> Iterator[Any]:

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from gnnrec.data.build import build_dataset, encode
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import find_file, find_optional, read_table
+from gnnrec.data.files import find_file, find_optional
+from gnnrec.data.separated import read_table
 
 
 def read_gowalla(folder: str | Path, name: str = "gowalla-snap") -> Dataset:

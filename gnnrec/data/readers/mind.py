@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from gnnrec.data.build import IdCollector, build_dataset
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import find_file, read_lines, read_table
+from gnnrec.data.files import find_file, read_lines
+from gnnrec.data.separated import read_table
 from gnnrec.errors import DataError
 
 _NEWS = [

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from gnnrec.data.build import build_dataset, encode
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import find_optional, read_table
+from gnnrec.data.files import find_optional
+from gnnrec.data.separated import read_table
 from gnnrec.errors import DataError
 
 CITATION = "Harper and Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4), 2015"

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from gnnrec.data.build import build_dataset, encode
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import read_lines, read_table
+from gnnrec.data.files import read_lines
+from gnnrec.data.separated import read_table
 from gnnrec.errors import DataError
 
 _TYPES = {

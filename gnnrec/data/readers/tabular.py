@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from gnnrec.data.build import RawIds, build_dataset, encode
 from gnnrec.data.dataset import Dataset
-from gnnrec.data.files import MISSING, read_table
 from gnnrec.data.native import read_parquet
+from gnnrec.data.separated import MISSING, read_table
 from gnnrec.errors import DataError
 
 _SEPARATORS = {".tsv": "\t", ".tab": "\t", ".csv": ","}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,28 @@ def test_a_column_that_is_there_twice_is_told(tmp_path: Path) -> None:
 def test_a_stated_encoding_is_used(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", GOOD.replace("ann", "añn").encode("latin-1"))
     assert read(path, encoding="latin-1").users["user_id"].tolist() == ["añn", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "first", "last"),
+    [
+        ('a,x,3,1,"no end\nb,y,4,2,fine\nc,z,4,3,fine\n', 2, 4),  # up to the end of the file
+        ('a,x,3,1,fine\nb,y,4,2,"no end\nc,z,4,3,"fine"\nd,z,4,3,fine\n', 3, 4),  # up to the next quote
+        ('a,x,3,1,"two\nlines"\nb,y,4,2,"no end\nc,z,4,3,fine', 4, 5),  # the first is as it should be
+    ],
+)
+def test_a_quote_that_is_not_closed_is_told(tmp_path: Path, rows: str, first: int, last: int) -> None:
+    content = ("u,i,r,t,n\n" + rows).encode()
+    for name, written in (("bad.csv", content), ("bad.csv.gz", gzip.compress(content))):
+        with pytest.raises(DataError, match=rf"{name}' line {first}: a quote .* up to line {last}"):
+            read(write(tmp_path / name, written))
+
+
+def test_quotes_that_cost_no_row_pass(tmp_path: Path) -> None:
+    long = "x" * 200_000  # more than module csv takes for a field, unless told
+    rows = f'a,x,3,1,5" disk\nb,y,4,2,"a "good" one"\nc,z,4,3,"two\n""lines"""\nd,y,4,4,"{long}"\n'
+    assert len(read(write(tmp_path / "good.csv", "u,i,r,t,n\n" + rows)).interactions) == 4
+    assert csv.field_size_limit() < len(long)
 
 
 @pytest.mark.parametrize("lost", [1, 8, 30])
