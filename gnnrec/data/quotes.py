@@ -58,6 +58,6 @@ def _has_quotes(path: Path) -> bool:
 
 def _taking(path: Path, encoding: str, taken: list[str]) -> Iterator[Any]:
     """Yield the lines of a file, each put into `taken` before."""
-    for _, line in read_lines(path, encoding):
+    for _, line in read_lines(path, encoding, progress=True):
         taken.append(line + "\n")
         yield taken[-1]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from gnnrec.errors import ConfigError, check_choice, check_range
 
 OBJECTIVES = ("mlm", "texts", "pairs")
+# Which objectives read a setting, where not all do.
+_READ_BY = {
+    "mask": ("mlm",),
+    "temperature": ("texts", "pairs"),
+    **dict.fromkeys(("deletion", "crop", "shuffle", "synonyms", "synonym_model"), ("texts",)),
+}
 
 
 @dataclass(frozen=True)
@@ -87,11 +93,13 @@ class AdaptConfig:
             check_range(name, getattr(self, name), "adapt", low=0, high=1, low_open=True, high_open=True)
         for name in ("deletion", "crop", "shuffle", "synonyms"):
             check_range(name, getattr(self, name), "adapt", low=0, high=1, high_open=True)
-        if self.synonyms and self.objective != "texts":
-            raise ConfigError(
-                f"'synonyms' in 'adapt' is read by 'objective' texts alone (got {self.objective}): leave it at 0 or "
-                "set 'objective' to texts"
-            )
+        for field in fields(self):
+            readers, value = _READ_BY.get(field.name, OBJECTIVES), getattr(self, field.name)
+            if self.objective not in readers and value != field.default:
+                raise ConfigError(
+                    f"'{field.name}' in 'adapt' is read by 'objective' {' and '.join(readers)} alone (got {value} with "
+                    f"{self.objective}): leave it at {field.default} or set 'objective' to {readers[-1]}"
+                )
 
 
 def learning_rate(config: AdaptConfig, step: int) -> float:

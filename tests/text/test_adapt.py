@@ -285,11 +285,25 @@ def test_synonyms_come_from_a_masked_language_model(tiny_models: dict[str, Path]
     encode_texts(TEXTS, TextConfig(model=str(folder)), tmp_path / "cache", split="anything")
 
 
-@pytest.mark.parametrize("objective", ["mlm", "pairs"])
-def test_synonyms_without_the_objective_that_reads_them_are_an_error(objective: str):
-    message = rf"^'synonyms' in 'adapt' is read by 'objective' texts alone \(got {objective}\)"
+@pytest.mark.parametrize(
+    ("objective", "name", "value", "readers"),
+    [
+        ("mlm", "synonyms", 0.1, "texts"),
+        ("pairs", "synonyms", 0.1, "texts"),
+        ("pairs", "synonym_model", "words", "texts"),
+        ("pairs", "crop", 0.5, "texts"),
+        ("mlm", "deletion", 0.2, "texts"),
+        ("pairs", "shuffle", 0.2, "texts"),
+        ("texts", "mask", 0.3, "mlm"),
+        ("mlm", "temperature", 0.1, "texts and pairs"),
+    ],
+)
+def test_settings_that_the_objective_would_pass_over_are_an_error(
+    objective: str, name: str, value: float | str, readers: str
+):
+    message = rf"^'{name}' in 'adapt' is read by 'objective' {readers} alone \(got {value} with {objective}\)"
     with pytest.raises(ConfigError, match=message):
-        AdaptConfig(objective=objective, synonyms=0.1)
+        AdaptConfig(objective=objective, **{name: value})
 
 
 def test_the_synonym_model_must_not_know_another_split_and_decides_the_result(
