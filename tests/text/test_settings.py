@@ -50,6 +50,30 @@ def test_modules_are_applied_in_the_order_of_the_file(
     assert read_settings(find_model(str(folder)), own).dense == ("/normalize", "3_Dense")
 
 
+@pytest.mark.parametrize("width", [32, 6])
+def test_a_residual_dense_adds_what_it_was_given(
+    width: int, folder: Path, tiny_models: dict[str, Path], tmp_path: Path
+):
+    write_modules(folder, "Pooling", "Dense")
+    weight, residual = torch.randn(2, width, 32, generator=torch.Generator().manual_seed(2))
+    tensors = {"linear.weight": weight} | ({} if width == 32 else {"residual.weight": residual})
+    save_file(tensors, folder / "2_Dense/model.safetensors")
+    (folder / "2_Dense/config.json").write_text(json.dumps({"use_residual": True}))
+    plain = TextConfig(model=str(tiny_models["bert"]), dtype="float32", normalize=False)
+    pooled = encode_texts(TEXTS, plain, tmp_path / "c")
+    added = pooled if width == 32 else pooled @ residual.numpy().T
+    own = TextConfig(model=str(folder), dtype="float32", normalize=False)
+    expected = np.tanh(pooled @ weight.numpy().T) + added
+    np.testing.assert_allclose(encode_texts(TEXTS, own, tmp_path / "c"), expected, atol=1e-5)
+
+
+def test_a_dense_layer_of_token_vectors_is_refused(folder: Path, tmp_path: Path):
+    write_modules(folder, "Pooling", "Dense")
+    (folder / "2_Dense/config.json").write_text(json.dumps({"module_input_name": "token_embeddings"}))
+    with pytest.raises(ConfigError, match="dense layer of 'token_embeddings', not of the pooled vector"):
+        encode_texts(TEXTS, TextConfig(model=str(folder)), tmp_path / "c")
+
+
 def test_a_last_normalize_leaves_the_address_in_the_cache_as_it_is(folder: Path):
     write_modules(folder, "Pooling", "Dense", "Normalize")
     settings = read_settings(find_model(str(folder)), TextConfig(model=str(folder)))
