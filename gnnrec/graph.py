@@ -112,6 +112,11 @@ class BipartiteGraph:
         return isolated if isolated.is_cuda or bool(isolated.any()) else None
 
     @cached_property
+    def seen_items(self) -> Tensor:
+        """The items with edges, ascending: int64; waits for the device the first time."""
+        return torch.nonzero(self.split(self.degree)[1] > 0).squeeze(1)
+
+    @cached_property
     def edge_index(self) -> Tensor:
         """Both directions of every edge in node numbering: int64 [2, 2 * num_edges], as PyG expects."""
         user, item = self.structure.user.long(), self.structure.item.long() + self.num_users

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gnnrec.bags import bag_sums, offsets
 
-_CELLS = {"cpu": 2**18, "cuda": 2**26}  # logits held at once: a block of 1 MB stays in a core's cache
+# Logits held at once: on a processor a block of 1 MB, which stays in a core's cache.
+_CELLS, _CELLS_ON_DEVICE = 2**18, 2**26
 _LEAST_ROWS = 64
 
 Coordinates = tuple[Tensor, Tensor]
@@ -112,7 +113,7 @@ class _PairPotential(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
         num = len(x)
-        size = min(num, max(_LEAST_ROWS, _CELLS[x.device.type] // num))
+        size = min(num, max(_LEAST_ROWS, _cells(x) // num))
         slope, total, buffer = torch.zeros_like(x), x.new_zeros(()), x.new_empty(size * num)
         for start in range(0, num, size):
             rows, others = x[start : start + size], x[start:]
@@ -146,7 +147,7 @@ class _ChosenProducts(torch.autograd.Function):
     def forward(ctx: Any, left: Tensor, table: Tensor, place: Tensor) -> Tensor:
         ctx.save_for_backward(left, table, place)
         num, dim = place.shape[1], left.shape[1]
-        size = max(1, _CELLS[left.device.type] // max(num * dim, 1))
+        size = max(1, _cells(left) // max(num * dim, 1))
         result = left.new_empty(place.shape)
         for start in range(0, len(left), size):
             block = place[start : start + size]
@@ -171,13 +172,19 @@ class _ChosenProducts(torch.autograd.Function):
         )
 
 
+def _cells(x: Tensor) -> int:
+    return _CELLS if x.device.type == "cpu" else _CELLS_ON_DEVICE
+
+
 def _blocks(
     queries: Tensor, keys: Tensor, shift: Tensor | None, row: Tensor, key: Tensor, dtype: torch.dtype
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield blocks of rows and their logits, in one kept buffer."""
-    size = max(_LEAST_ROWS, _CELLS[queries.device.type] // max(len(keys), 1))
+    size = max(_LEAST_ROWS, _cells(queries) // max(len(keys), 1))
     starts = range(0, len(queries), size)
-    ends = torch.searchsorted(row, torch.tensor([*starts, len(queries)], device=row.device)).tolist()
+    ends = [0, len(row)]
+    if len(starts) > 1:  # else, as on an accelerator, nothing needs to wait for an answer
+        ends = torch.searchsorted(row, torch.tensor([*starts, len(queries)], device=row.device)).tolist()
     buffer = queries.new_empty(min(size, len(queries)), len(keys), dtype=dtype)
     for number, start in enumerate(starts):
         rows = slice(start, min(start + size, len(queries)))

@@ -36,7 +36,7 @@ def test_value_and_gradients_equal_the_dense_formula(
     rows: int, power: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(products, "_LEAST_ROWS", 1)
-    monkeypatch.setitem(products._CELLS, "cpu", 100)  # several blocks, the last one shorter
+    monkeypatch.setattr(products, "_CELLS", 100)  # several blocks, the last one shorter
     inputs = (draw(rows, seed=4), draw(rows, 3), draw(9, 3, seed=1))
     for part in inputs:
         part.requires_grad_()
@@ -51,7 +51,7 @@ def test_value_and_gradients_equal_the_dense_formula(
 
 
 def test_bfloat16_products_come_near_the_float32_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(products._CELLS, "cpu", 64 * 40)  # several blocks
+    monkeypatch.setattr(products, "_CELLS", 64 * 40)  # several blocks
     rows = torch.nn.functional.normalize(draw(150, 16), dim=1).float()
     keys = torch.nn.functional.normalize(draw(40, 16, seed=1), dim=1).float()
     shift, itself = draw(40, seed=2).float(), (torch.arange(40), torch.arange(40))
@@ -114,7 +114,7 @@ def test_no_rows() -> None:
 @pytest.mark.parametrize("rows", [2, 5, 64, 130])
 def test_the_potential_of_pairs_equals_the_dense_formula(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "_LEAST_ROWS", 1)
-    monkeypatch.setitem(products._CELLS, "cpu", 7 * rows)  # blocks of 7 rows, the last one shorter
+    monkeypatch.setattr(products, "_CELLS", 7 * rows)  # blocks of 7 rows, the last one shorter
     x = torch.nn.functional.normalize(draw(rows, 3), dim=1).requires_grad_()
     first, second = torch.triu_indices(rows, rows, 1)
     expected = (3.0 * ((x[first] * x[second]).sum(1) - 1)).exp().mean()
@@ -129,7 +129,7 @@ def test_the_potential_of_pairs_equals_the_dense_formula(rows: int, monkeypatch:
 def test_chosen_products_equal_those_of_gathered_rows(
     rows: int, num: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(products._CELLS, "cpu", 7 * num * 3)  # blocks of 7 rows, the last one shorter
+    monkeypatch.setattr(products, "_CELLS", 7 * num * 3)  # blocks of 7 rows, the last one shorter
     left, table = draw(rows, 3).requires_grad_(), draw(6, 3, seed=1).requires_grad_()
     place = torch.arange(rows * num).view(rows, num) * 3 % 5  # entries that repeat, and one that nobody wants
     slope = draw(rows, num, seed=2)

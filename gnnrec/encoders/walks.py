@@ -45,7 +45,7 @@ class WalkNeighbours:
 
         A neighbour by an edge that is dropped, and any neighbour of or at a node that has lost all its edges, weighs 0.
         """
-        if bool((graph.weight > 0).all()):
+        if not graph.weight.is_cuda and bool((graph.weight > 0).all()):  # the answer would make the host wait
             return self.weight
         there = graph.degree > 0
         direct = self.edge < 0

@@ -99,7 +99,7 @@ class Softmax:
             candidates, times = torch.unique(step.positive, return_counts=True)
             return candidates, times.float(), log_popularity[candidates] + math.log(len(step.positive))
         # An item without train interactions is never a negative: it would be learned as one.
-        seen = torch.nonzero(counts > 0).squeeze(1)
+        seen = step.train.seen_items
         if self.negatives == "popularity":
             share = counts[seen].double() ** self.power
             share = share / share.sum()
@@ -133,10 +133,11 @@ def known_pairs(
     if all_positives:
         start, length = train.user_range(user)
         row = torch.repeat_interleave(row, length)
-        first = torch.repeat_interleave(start - (length.cumsum(0) - length), length)
-        item = train.structure.item[first + torch.arange(len(row), device=user.device)].long()
+        first = start - (length.cumsum(0) - length)
+        item = train.structure.item[first[row] + torch.arange(len(row), device=user.device)].long()
     column = slot[item]
-    return row[column >= 0], column[column >= 0]
+    found = torch.nonzero(column >= 0).squeeze(1)
+    return row[found], column[found]
 
 
 @dataclass
