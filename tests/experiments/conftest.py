@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import search, table
+from experiments import search, table, table_runs
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.native import write_native
 from tests.experiments.table_runner import Runner, make_run_dir
@@ -31,8 +31,8 @@ def small(planted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
     """A stand-in for the runs; figures are left out except where `figures` is asked for too."""
     runner = Runner()
-    monkeypatch.setattr(table, "run", runner)
-    for module in (table, search):
+    monkeypatch.setattr(table_runs, "run", runner)
+    for module in (table, table_runs, search):
         monkeypatch.setattr(module, "open_run", make_run_dir)
     monkeypatch.setattr(table, "draw_figures", lambda *_: [])
     monkeypatch.chdir(tmp_path)

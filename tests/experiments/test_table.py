@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import table
+from experiments import table, table_runs
 from experiments.cli import run_main
 from experiments.spec import read_spec, table_cells, table_jobs
 from gnnrec.config import RunConfig
@@ -259,6 +259,6 @@ def test_an_error_says_which_run_it_was(
     def fail(config: RunConfig) -> None:
         raise DataError("no such model")
 
-    monkeypatch.setattr(table, "run", fail)
+    monkeypatch.setattr(table_runs, "run", fail)
     assert _table() == 2
     assert "error: random split · popularity · seed 0: no such model" in capsys.readouterr().err

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from experiments.assembly import added_runs, build_table, update_readme
 from experiments.spec import Place, read_spec
-from experiments.table import added_runs, build_table, update_readme
 from gnnrec.errors import DataError
 from gnnrec.report.frame import FinishedRun
 from gnnrec.report.tables import Table
