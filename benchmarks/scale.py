@@ -40,10 +40,11 @@ from gnnrec.features import InitConfig, make_features
 from gnnrec.graph import BipartiteGraph
 from gnnrec.model import Recommender
 from gnnrec.objectives import BPR, L2, Objective, Weighted
+from gnnrec.objectives.sampling import NegativeSampler
 from gnnrec.training import TrainConfig
 from gnnrec.training.fit import make_optimizer, train_step
 from gnnrec.training.memory import estimate_memory
-from gnnrec.training.sampler import NegativeSampler, PairSampler
+from gnnrec.training.sampler import PairSampler
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "scale.csv"
 BATCH, DIM, LAYERS = 2048, 64, 3

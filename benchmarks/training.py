@@ -44,9 +44,10 @@ from gnnrec.features import InitConfig, make_features
 from gnnrec.graph import BipartiteGraph
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Weighted
+from gnnrec.objectives.sampling import NegativeSampler
 from gnnrec.training import TrainConfig, fit
 from gnnrec.training.fit import make_optimizer, train_step
-from gnnrec.training.sampler import NegativeSampler, PairSampler
+from gnnrec.training.sampler import PairSampler
 from gnnrec.typed import build
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -28,7 +28,8 @@ from benchmarks.foreign import adjacency, prepare_recbole, quiet
 from benchmarks.machine import now
 from gnnrec.data.interactions import Interactions
 from gnnrec.graph import BipartiteGraph
-from gnnrec.training.sampler import NegativeSampler, PairSampler
+from gnnrec.objectives.sampling import NegativeSampler
+from gnnrec.training.sampler import PairSampler
 
 DIM, LAYERS, BATCH, LR = 64, 3, 2048, 1e-3
 SELFREC = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,9 +19,12 @@ class L2:
         all_nodes: take every node once in place of the rows of the batch, as weight decay does (UltraGCN).
     """
 
-    reads: ClassVar[frozenset[str]] = frozenset({"negative"})
     negatives: bool = True
     all_nodes: bool = False
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return frozenset({"negative"} if self.negatives and not self.all_nodes else ())
 
     def __call__(self, step: Step) -> Tensor:
         x, node = step.view.x, step.train.item_node

@@ -23,9 +23,13 @@ class NegativeSampler:
     candidates p_0 < p_1 < ..., the r-th ticket that is not the user's lies behind the own tickets of the c candidates
     p_j for which (tickets before p_j) - (own tickets before p_j) <= r; a binary search over all users' sorted
     differences finds c. Shares are rounded to 2^-40, so that sums are exact.
+
+    Args:
+        for_all: whether a user that has interacted with every item is an error. Else it gets any item: for losses that
+            do not read negatives.
     """
 
-    def __init__(self, graph: BipartiteGraph, power: float = 0.0) -> None:
+    def __init__(self, graph: BipartiteGraph, power: float = 0.0, for_all: bool = True) -> None:
         check_range("power", power, "NegativeSampler", low=0)
         self.graph = graph
         _, counts = graph.split(graph.degree)
@@ -50,19 +54,26 @@ class NegativeSampler:
         self.span = total + 1
         free_before = (self.end - tickets)[own] - (self.own_before[:-1] - self.first[user])
         self.keys = user * self.span + free_before
-        if len(length) and int(self.num_free.min()) <= 0:
-            raise ConfigError(
-                "a user has interacted with every item of train, so no negative can be drawn for it"
-            )
+        if for_all:
+            self._check_free()
 
     def sample(self, user: Tensor, num_negatives: int, generator: torch.Generator) -> Tensor:
         """Return items [len(user), num_negatives]."""
         shape = (len(user), num_negatives)
-        free = self.num_free[user].unsqueeze(1)
+        free = self.num_free[user].clamp(min=1).unsqueeze(1)
         draw = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(
             user.device
         )
         place = torch.minimum((draw * free).long(), free - 1)
         found = torch.searchsorted(self.keys, user.unsqueeze(1) * self.span + place, right=True)
-        ticket = place + self.own_before[found] - self.first[user].unsqueeze(1)
+        ticket = (place + self.own_before[found] - self.first[user].unsqueeze(1)).clamp(max=self.span - 2)
         return self.candidates[ticket if self.uniform else torch.searchsorted(self.end, ticket, right=True)]
+
+    def _check_free(self) -> None:
+        full = torch.nonzero(self.num_free <= 0).squeeze(1)
+        if len(full):
+            raise ConfigError(
+                f"{len(full)} of {len(self.num_free)} users (index {int(full[0])} is the first) have interacted with "
+                "every item of train, so no negative can be drawn for them: leave them out of the data, or train "
+                "without sampled negatives (model=lightgcn-softmax, model=directau)"
+            )

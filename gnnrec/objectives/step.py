@@ -176,9 +176,14 @@ def parts(term: Term) -> list[Term]:
     return [term] if inner is None else [term, *parts(inner)]
 
 
+def reads(term: Term, field: str) -> bool:
+    """Return whether a term, or one inside it, says in its `reads` that it reads a field of the step."""
+    return any(field in getattr(part, "reads", ()) for part in parts(term))
+
+
 def check_reads(term: Term, field: str, where: str) -> None:
-    """Raise a ConfigError unless a term that is wrapped says, in its `reads`, that it reads a field of the step."""
-    if not any(field in getattr(part, "reads", ()) for part in parts(term)):
+    """Raise a ConfigError unless a term that is wrapped reads a field of the step."""
+    if not reads(term, field):
         name = type(term).__name__
         raise ConfigError(
             f"'term' must be one that reads 'step.{field}' in '{where}' (got {name}, which does not)"
@@ -228,6 +233,10 @@ class Objective:
             if term.weight > 0
             for part in parts(term.term)
         )
+
+    def reads(self, field: str) -> bool:
+        """Return whether a term of the sum reads a field of the step, such as `negative`."""
+        return any(term.weight > 0 and reads(term.term, field) for term in self.terms.values())
 
     def begin_epoch(self, epoch: int, view: Callable[[], View], generator: torch.Generator) -> None:
         """Let terms with a method of this name prepare an epoch (from 1); `view` returns the unaugmented view."""

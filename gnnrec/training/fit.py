@@ -19,9 +19,10 @@ from gnnrec.errors import GnnrecError, check_choice, check_range
 from gnnrec.graph import PRECISIONS
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Step
+from gnnrec.objectives.sampling import NegativeSampler
 from gnnrec.training.checkpoint import load_checkpoint, save_checkpoint
 from gnnrec.training.memory import check_memory
-from gnnrec.training.sampler import SAMPLINGS, NegativeSampler, PairSampler, derive_seed
+from gnnrec.training.sampler import SAMPLINGS, PairSampler, derive_seed
 from gnnrec.views import augment
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ def fit(
             )
     if code is not None and code not in history.code:
         history.code.append(code)
-    negatives = NegativeSampler(model.graph)
+    negatives = NegativeSampler(model.graph, for_all=objective.reads("negative"))
     pairs = PairSampler(model.graph, config.batch_size, config.sampling)
     saved = time.monotonic()
     bar = tqdm(

@@ -11,9 +11,6 @@ from torch import Tensor
 from gnnrec.edges import EdgeStructure
 from gnnrec.errors import check_choice
 from gnnrec.graph import BipartiteGraph
-from gnnrec.objectives.sampling import NegativeSampler
-
-__all__ = ["SAMPLINGS", "NegativeSampler", "PairSampler", "derive_seed"]
 
 SAMPLINGS = ("pairs", "users")
 

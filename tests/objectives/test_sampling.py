@@ -1,4 +1,4 @@
-"""Negatives by popularity: exact, never a positive, never an item that training does not know."""
+"""Negatives, uniform and by popularity: exact, never a positive, never an item that training does not know."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from scipy.stats import chisquare
 from gnnrec.errors import ConfigError
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.sampling import NegativeSampler
-from tests.training.test_sampler import PAIRS, allowed, make_graph, seeded
+from tests.training.test_sampler import PAIRS, make_graph, seeded
 
 
-@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def allowed(pairs: list[tuple[int, int]], user: int) -> set[int]:
+    """Brute force: items of anybody's train pairs, less the user's own."""
+    return {i for _, i in pairs} - {i for u, i in pairs if u == user}
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
 def test_shares_of_all_users_in_one_batch(power: float) -> None:
     graph = make_graph(PAIRS, 5, 11)
     user = torch.arange(5).repeat(4000)
@@ -31,7 +36,7 @@ def test_shares_of_all_users_in_one_batch(power: float) -> None:
 
 @given(
     st.sets(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1),
-    st.floats(0, 8),
+    st.just(0.0) | st.floats(0, 8),
     st.integers(0, 2**31),
 )
 @settings(max_examples=60, deadline=None)
@@ -48,12 +53,34 @@ def test_never_a_positive_and_never_unseen(pairs: set[tuple[int, int]], power: f
         assert set(items) <= allowed(rows, u)
 
 
+@pytest.mark.parametrize("power", [0.0, 0.75])
 @pytest.mark.parametrize("draw", [0.0, 1 - 2**-53])
-def test_the_ends_of_the_draw_are_inside(draw: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    sampler = NegativeSampler(make_graph(PAIRS, 5, 11), 0.75)
+def test_the_ends_of_the_draw_are_inside(draw: float, power: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = NegativeSampler(make_graph(PAIRS, 5, 11), power)
     monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, draw, dtype=torch.float64))
     ends = [min(allowed(PAIRS, u)) if draw == 0 else max(allowed(PAIRS, u)) for u in range(4)]
     assert sampler.sample(torch.arange(4), 1, seeded()).squeeze(1).tolist() == ends
+
+
+def test_one_seed_one_draw() -> None:
+    sampler, user = NegativeSampler(make_graph(PAIRS, 5, 11)), torch.tensor([0, 1, 2, 3] * 10)
+    one, two, other = (sampler.sample(user, 5, seeded(s)) for s in (0, 0, 1))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.75])
+def test_a_user_of_every_item_is_told_or_gets_any(power: float) -> None:
+    rows = [(0, 0), (1, 0), (1, 1), (1, 2), (2, 1)]
+    graph = make_graph(rows, 3, 4)
+    with pytest.raises(
+        ConfigError, match=r"1 of 3 users \(index 1 is the first\).*every item of train.*model=directau"
+    ):
+        NegativeSampler(graph, power)
+    drawn = NegativeSampler(graph, power, for_all=False).sample(torch.arange(3), 200, seeded())
+    assert set(drawn[0].tolist()) == {1, 2}
+    assert set(drawn[1].tolist()) <= {0, 1, 2}
+    assert set(drawn[2].tolist()) == {0, 2}
 
 
 def test_power_zero_is_uniform_draw_by_draw() -> None:

@@ -13,9 +13,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from gnnrec.encoders import LightGCN
 from gnnrec.errors import ConfigError, GnnrecError
+from gnnrec.features import IdTable, NodeFeatures
+from gnnrec.graph import BipartiteGraph
 from gnnrec.model import Recommender
-from gnnrec.objectives import BPR, L2, Objective, Step, Weighted
+from gnnrec.objectives import (
+    BPR,
+    L2,
+    DirectAU,
+    InversePropensity,
+    Objective,
+    Softmax,
+    Step,
+    Weighted,
+)
 from gnnrec.training import History, TrainConfig, fit
 from gnnrec.training.checkpoint import load_checkpoint, read_position, save_checkpoint
 from gnnrec.training.fit import _learning_rate
@@ -299,3 +311,20 @@ def test_a_last_epoch_keeps_the_schedule_of_all_epochs(setting: Any) -> None:
         rates.append([row["lr"] for row in history.rows])
     assert len(rates[0]) == 3
     assert rates[0] == rates[1][:3]
+
+
+def test_a_user_of_every_item_is_an_error_only_where_negatives_are_read() -> None:
+    pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (2, 1), (2, 2)])
+
+    def train_on(*terms: Any) -> History:
+        graph = BipartiteGraph.from_edges(*pairs.T, 3, 3)
+        features = NodeFeatures(IdTable(3, 4, 0.1), IdTable(3, 4, 0.1), 4)
+        model = Recommender(features, LightGCN(4, 1), graph)
+        objective = Objective({str(n): Weighted(term, 0.5) for n, term in enumerate(terms)})
+        return fit(model, objective, TrainConfig(epochs=2, batch_size=4), None)
+
+    train_on(Softmax(), L2(negatives=False))
+    train_on(DirectAU(), L2(all_nodes=True))
+    for terms in ([BPR()], [Softmax(), L2()], [InversePropensity(BPR())]):
+        with pytest.raises(ConfigError, match="have interacted with every item of train"):
+            train_on(*terms)

@@ -1,20 +1,15 @@
-"""Negatives and batches: exact, uniform, never a positive, never an item that training does not know."""
+"""Batches of train pairs, and seeds."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
-import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
-from gnnrec.errors import ConfigError
 from gnnrec.graph import BipartiteGraph
-from gnnrec.training.sampler import NegativeSampler, PairSampler, derive_seed
+from gnnrec.training.sampler import PairSampler, derive_seed
 
 
 def make_graph(pairs: list[tuple[int, int]], num_users: int, num_items: int) -> BipartiteGraph:
@@ -22,70 +17,11 @@ def make_graph(pairs: list[tuple[int, int]], num_users: int, num_items: int) -> 
     return BipartiteGraph.from_edges(user, item, num_users, num_items)
 
 
-def allowed(pairs: list[tuple[int, int]], user: int) -> set[int]:
-    """Brute force: items of anybody's train pairs, less the user's own."""
-    return {i for _, i in pairs} - {i for u, i in pairs if u == user}
-
-
 PAIRS = [(0, 0), (0, 3), (0, 7), (1, 1), (1, 2), (2, 9), (2, 0), (3, 4), (3, 5), (3, 6), (3, 7), (3, 9)]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-@pytest.mark.parametrize("user", range(5))
-def test_negatives_are_uniform_over_what_is_allowed(user: int) -> None:
-    sampler = NegativeSampler(make_graph(PAIRS, 5, 11))  # items 8 and 10 are unseen, user 4 has no pair
-    items = allowed(PAIRS, user)
-    assert 8 not in items
-    drawn = sampler.sample(torch.full((2000,), user), 10, seeded(user)).flatten()
-    counts = torch.bincount(drawn, minlength=11).numpy()
-    assert set(np.flatnonzero(counts)) == items
-    assert chisquare(counts[sorted(items)]).pvalue > 1e-3
-
-
-def test_users_in_one_batch_do_not_disturb_each_other() -> None:
-    sampler = NegativeSampler(make_graph(PAIRS, 5, 11))
-    user = torch.randint(5, (6000,), generator=seeded())
-    drawn = sampler.sample(user, 3, seeded())
-    assert drawn.shape == (6000, 3)
-    for u in range(5):
-        counts = torch.bincount(drawn[user == u].flatten(), minlength=11).numpy()
-        items = sorted(allowed(PAIRS, u))
-        assert set(np.flatnonzero(counts)) == set(items)
-        assert chisquare(counts[items]).pvalue > 1e-3
-
-
-@given(st.sets(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1), st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
-def test_a_negative_is_never_a_positive_and_never_unseen(pairs: set[tuple[int, int]], seed: int) -> None:
-    rows = sorted(pairs)
-    graph = make_graph(rows, 6, 8)
-    if any(not allowed(rows, u) for u, _ in rows):
-        with pytest.raises(ConfigError, match="every item of train"):
-            NegativeSampler(graph)
-        return
-    user = torch.tensor([u for u, _ in rows])
-    drawn = NegativeSampler(graph).sample(user, 40, seeded(seed))
-    for u, items in zip(user.tolist(), drawn.tolist()):
-        assert set(items) <= allowed(rows, u)
-
-
-@pytest.mark.parametrize("draw", [0.0, 1 - 2**-53])
-def test_the_ends_of_the_draw_are_inside(draw: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    sampler = NegativeSampler(make_graph(PAIRS, 5, 11))
-    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, draw, dtype=torch.float64))
-    user = torch.arange(4)
-    ends = [min(allowed(PAIRS, u)) if draw == 0 else max(allowed(PAIRS, u)) for u in range(4)]
-    assert sampler.sample(user, 1, seeded()).squeeze(1).tolist() == ends
-
-
-def test_one_seed_one_draw() -> None:
-    sampler, user = NegativeSampler(make_graph(PAIRS, 5, 11)), torch.tensor([0, 1, 2, 3] * 10)
-    one, two, other = (sampler.sample(user, 5, seeded(s)) for s in (0, 0, 1))
-    assert torch.equal(one, two)
-    assert not torch.equal(one, other)
 
 
 def epoch(sampler: PairSampler, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
