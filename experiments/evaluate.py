@@ -238,7 +238,7 @@ def _write(
     run_dir.write_per_user({"users": evaluation.users, **evaluation.per_user, **arrays})
     run_dir.write_manifest(
         {
-            **environment("cpu"),
+            **environment("cpu", {}),
             "fingerprints": {"data": dataset.fingerprint(), "split": split.fingerprint, "text": None},
             "seeds": {"run": config["seed"], "split": split.seed, "evaluation": config["eval"]["seed"]},
             "num_test_scorings": 1,

@@ -107,7 +107,8 @@ class Search:
                 if not record.exists():
                     metrics = plain(validate(config))
                     seconds = time.perf_counter() - start
-                    row = {"trial": trial, "metrics": metrics, "seconds": seconds, "sources": source_hash()}
+                    sources = source_hash(config.to_dict())
+                    row = {"trial": trial, "metrics": metrics, "seconds": seconds, "sources": sources}
                     write_text(record, json.dumps(row))
                 value = _value(read_record(record)[0], self.metric)
                 told = f"[{number}/{len(self.trials)}] {self.metric} {value:.4f}"
@@ -122,9 +123,9 @@ class Search:
     def ranked(self) -> list[Trial]:
         """Return all trials, which were made, from best to worst; the first drawn comes first among equals."""
         results = []
-        for trial, record in zip(self.trials, self.records):
+        for trial, config, record in zip(self.trials, self.configs, self.records):
             metrics, sources = read_record(record)
-            tell_other_code(sources, record)
+            tell_other_code(sources, config.to_dict(), record)
             results.append(Trial(tuple(trial), _value(metrics, self.metric)))
         return sorted(results, key=lambda result: -result.value)
 

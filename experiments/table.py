@@ -101,7 +101,7 @@ def main(argv: Sequence[str]) -> None:
         return
     runs = {place: FinishedRun(folder.path) for place, folder in folders.items()}
     for run_ in runs.values():
-        tell_other_code(run_.manifest.get("sources"), run_.path)
+        tell_other_code(run_.manifest.get("sources"), run_.config, run_.path)
     runs |= added_runs(added, runs)
     check_found(spec, runs)
     table = build_table(spec, seeds, runs)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import logging
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from gnnrec.typed import TARGET
 
 try:
     import resource
@@ -64,7 +67,7 @@ class Phases:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def environment(device: str) -> dict[str, Any]:
+def environment(device: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return git state, hash of the sources, package versions, machine, threads and peak memory of this process.
 
     `git` is absent outside a checkout of this project. Peak memory is the process's resident maximum in MiB
@@ -73,7 +76,7 @@ def environment(device: str) -> dict[str, Any]:
     git = git_state()
     return {
         **({"git": git} if git else {}),
-        "sources": source_hash(),
+        "sources": source_hash(config),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "platform": platform.platform(),
@@ -85,20 +88,53 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
+def source_hash(config: Mapping[str, Any]) -> str:
+    """Return a hash of the code that a configuration runs, as its files were when first asked for.
+
+    These are the package's Python files and those of the modules elsewhere that a `_target_` of the configuration
+    names, without what they import in turn.
+    """
+    return _hash_sources(tuple(sorted(_own_modules(config))))
+
+
 @cache
-def source_hash() -> str:
-    """Return a hash of the package's Python files as they were when first asked for: the code this process runs."""
+def _hash_sources(modules: tuple[str, ...]) -> str:
     package = ROOT / "gnnrec"
+    files = {path.relative_to(package).as_posix(): path for path in sorted(package.rglob("*.py"))}
+    files |= {module: path for module in modules if (path := _file_of(module)) is not None}
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for name, path in files.items():
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+        digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
 
 
-def tell_other_code(sources: str | None, path: Path) -> None:
-    """Warn, once for a folder, where what is read from `path` below it was not made with these sources."""
-    if sources in (None, source_hash()) or path.parent in _told:
+def _own_modules(value: Any) -> set[str]:
+    """Return the modules outside this package that the `_target_`s in a configuration name."""
+    if isinstance(value, Mapping):
+        found = {str(value[TARGET]).rpartition(".")[0]} if TARGET in value else set()
+        found = {module for module in found if module.partition(".")[0] != "gnnrec"}
+        return found.union(*map(_own_modules, value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(_own_modules, value))
+    return set()
+
+
+def _file_of(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin and Path(spec.origin).is_file() else None
+
+
+def tell_other_code(sources: str | None, config: Mapping[str, Any], path: Path) -> None:
+    """Warn, once for a folder, where what is read from `path` below it was not made with the code of now.
+
+    Args:
+        sources: the hash that was written beside it. config: what was run.
+    """
+    if sources in (None, source_hash(config)) or path.parent in _told:
         return
     _told.add(path.parent)
     logger.warning(

@@ -66,7 +66,9 @@ class _Data:
 
 def open_run(config: RunConfig) -> RunDir:
     """Return the run directory that belongs to a configuration; nothing is written."""
-    source_hash()  # kept before anything trains: files edited meanwhile are not what this process runs
+    source_hash(
+        config.to_dict()
+    )  # kept before anything trains: files edited meanwhile are not what this process runs
     templates = _load_dataset(config.dataset.name).card.get("text")
     return RunDir(config.tracking.root, config.key(_data_fingerprint(config.dataset.name), templates))
 
@@ -132,7 +134,7 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     validated = len(history.rows) if history else 0
     run_dir.write_manifest(
         {
-            **environment(config.device),
+            **environment(config.device, config.to_dict()),
             **({"git_before": earlier} if earlier else {}),
             "fingerprints": {
                 "data": data.dataset.fingerprint(),
@@ -347,7 +349,7 @@ def _resolve_device(device: str) -> str:
 
 def _read_result(run_dir: RunDir) -> RunResult:
     finished = FinishedRun(run_dir.path)
-    tell_other_code(finished.manifest.get("sources"), run_dir.path)
+    tell_other_code(finished.manifest.get("sources"), finished.config, run_dir.path)
     return RunResult(run_dir.key, run_dir.path, finished.result["metrics"])
 
 

@@ -167,7 +167,7 @@ def test_phases_add_up_and_count_a_phase_that_fails() -> None:
 
 
 def test_environment_names_packages_and_memory() -> None:
-    facts = environment("cpu")
+    facts = environment("cpu", {})
     assert facts["packages"]["torch"] == torch.__version__.split("+")[0] or "torch" in facts["packages"]
     assert facts["packages"]["numpy"] == np.__version__
     assert facts["peak_memory_mib"] > 50

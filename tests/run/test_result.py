@@ -47,9 +47,9 @@ def test_a_finished_run_of_other_code_is_read_with_one_warning(
     config = make(folder, model=POPULARITY)
     run(config)
     assert not caplog.records
-    monkeypatch.setattr(manifest, "source_hash", lambda: "another")
+    monkeypatch.setattr(manifest, "source_hash", lambda config: "another")
     assert run(config).metrics == run(config).metrics == popularity.metrics
-    manifest.tell_other_code("a third", popularity.path.with_name("neighbour"))
+    manifest.tell_other_code("a third", {}, popularity.path.with_name("neighbour"))
     assert [f"'{popularity.path}' was made with other code" in text for text in caplog.messages] == [True]
 
 
@@ -60,10 +60,9 @@ def test_code_edited_while_a_run_trains_is_not_what_made_it(
     package.mkdir()
     (package / "losses.py").write_text("before")
     monkeypatch.setattr(manifest, "ROOT", tmp_path)
-    source_hash = manifest.source_hash.__wrapped__
-    monkeypatch.setattr(manifest, "source_hash", cache(source_hash))
-    monkeypatch.setattr(module, "source_hash", manifest.source_hash)
-    before, evaluate = source_hash(), module.evaluate
+    hash_now = manifest._hash_sources.__wrapped__
+    monkeypatch.setattr(manifest, "_hash_sources", cache(hash_now))
+    before, evaluate = hash_now(()), module.evaluate
 
     def edit(*arguments: object, **options: object) -> object:
         (package / "losses.py").write_text("after")
@@ -71,7 +70,22 @@ def test_code_edited_while_a_run_trains_is_not_what_made_it(
 
     monkeypatch.setattr(module, "evaluate", edit)
     result = run(make(folder, root=tmp_path / "runs", model=POPULARITY))
-    assert read(result, "manifest.json")["sources"] == before != source_hash()
+    assert read(result, "manifest.json")["sources"] == before != hash_now(())
+
+
+def test_a_class_of_ones_own_is_part_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "_hash_sources", manifest._hash_sources.__wrapped__)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = tmp_path / "own_losses.py"
+    own.write_text("class Mine: ...")
+    nested = {"model": {"objective": {"rank": {"term": [{"_target_": "own_losses.Mine"}]}}}}
+    without, before = (
+        manifest.source_hash({"model": {"_target_": "gnnrec.losses.bpr"}}),
+        manifest.source_hash(nested),
+    )
+    own.write_text("class Mine: pass")
+    assert len({without, before, manifest.source_hash(nested)}) == 3
+    assert manifest.source_hash({"_target_": "nowhere.at.all.Mine"}) == manifest.source_hash({})
 
 
 def test_per_user_arrays_give_the_metrics(finished: RunResult) -> None:
