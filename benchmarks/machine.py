@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import os
 import platform
 import statistics
@@ -62,12 +63,19 @@ def now(device: str) -> float:
 
 
 def save_rows(path: Path, rows: pd.DataFrame, identity: list[str]) -> None:
-    """Add rows to a csv file, in the place of older ones that agree with them in the columns `identity`."""
+    """Add rows to a csv file, in the place of older ones that agree with them in the columns `identity`.
+
+    Older rows stay as they were written: a whole number does not become 3.0 because another row lacks it.
+    """
+    rows = _as_written(io.StringIO(rows.to_csv(index=False)))
     if path.exists():
-        old = pd.read_csv(path)
+        old = _as_written(path)
         if set(identity) <= set(old.columns):
-            mine = list(rows[identity].astype(str).agg("|".join, axis=1))
-            kept = ~old[identity].astype(str).agg("|".join, axis=1).isin(mine)
-            rows = pd.concat([old.loc[kept], rows], ignore_index=True)
+            known = old[identity].agg("|".join, axis=1).isin(rows[identity].agg("|".join, axis=1))
+            rows = pd.concat([old.loc[~known], rows], ignore_index=True).fillna("")
     with whole_file(path) as temporary:
         rows.to_csv(temporary, index=False)
+
+
+def _as_written(table: Path | io.StringIO) -> pd.DataFrame:
+    return pd.read_csv(table, dtype=str, keep_default_na=False)

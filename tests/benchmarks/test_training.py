@@ -75,8 +75,9 @@ def test_rows_take_the_place_of_their_like(tmp_path: Path) -> None:
     machine.save_rows(
         path, pd.DataFrame([{"a": 1, "b": "x", "v": 1}, {"a": 2, "b": "x", "v": 2}]), ["a", "b"]
     )
-    machine.save_rows(path, pd.DataFrame([{"a": 2, "b": "x", "v": 3}]), ["a", "b"])
-    assert pd.read_csv(path).v.tolist() == [1, 3]
+    machine.save_rows(path, pd.DataFrame([{"a": 2, "b": "x", "v": 3, "note": 7}]), ["a", "b"])
+    machine.save_rows(path, pd.DataFrame([{"a": 3, "b": "x", "v": 0.5}]), ["a", "b"])
+    assert path.read_text() == "a,b,v,note\n1,x,1,\n2,x,3,7\n3,x,0.5,\n"
 
 
 def test_a_machine_is_described_without_its_name() -> None:
