@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from gnnrec.baselines.fusion import Fusion
 from gnnrec.config import RunConfig, SplitConfig
@@ -18,6 +17,7 @@ from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.groups import item_groups, user_groups
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits import Split, make_split
+from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError
 from gnnrec.evaluation.evaluate import Evaluation, evaluate
 from gnnrec.evaluation.result import describe_groups, figure_arrays
@@ -83,7 +83,7 @@ def run(config: RunConfig) -> RunResult:
     run_dir = open_run(config)
     if run_dir.finished:
         return _read_result(run_dir)
-    config = replace(config, device=_resolve_device(config.device))
+    config = _with_device(config)
     phases = Phases()
     with run_dir:
         run_dir.write_config(config.to_dict())
@@ -106,11 +106,19 @@ def validate(config: RunConfig) -> dict[str, float]:
         raise ConfigError(
             f"a search sees validation only: it needs protocol=honest (got '{config.protocol}')"
         )
-    config = replace(config, device=_resolve_device(config.device), eval=replace(config.eval, refit=False))
+    config = replace(_with_device(config), eval=replace(config.eval, refit=False))
     data = _load(config)
     item_vectors, user_vectors, _ = _vectors(config, data)
     scorer, _ = _make_scorer(config, data, item_vectors, user_vectors)
     return _evaluate(config, scorer, data.validation).metrics()
+
+
+def _with_device(config: RunConfig) -> RunConfig:
+    """Return the configuration with the devices that are used; texts are encoded where the model trains."""
+    device = resolve_device(config.device)
+    if config.text.device != "auto":
+        return replace(config, device=device)
+    return replace(config, device=device, text=replace(config.text, device=device))
 
 
 def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -> dict[str, float]:
@@ -332,19 +340,6 @@ def _trained(scorer: Any) -> Recommender | None:
 def _label(config: RunConfig) -> str:
     init = "" if config.model.baseline is not None else f"-{config.init.mode}"
     return f"{config.dataset.name}-{config.split.name}-{config.model.name}{init}-{config.seed}"
-
-
-def _resolve_device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"device '{device}' cannot be used ({reason}); device=auto takes what there is"
-        ) from error
-    return device
 
 
 def _read_result(run_dir: RunDir) -> RunResult:

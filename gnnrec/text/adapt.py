@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.interactions import Interactions
+from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.files import only_writer
 from gnnrec.text.adapt_config import AdaptConfig
@@ -28,7 +29,7 @@ from gnnrec.text.config import TextConfig
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json
 from gnnrec.text.settings import read_modules, read_settings
 from gnnrec.text.synonyms import replace_by_synonyms
-from gnnrec.text.transformer import TransformerEncoder, check_device, load_model, pad_batch, quiet
+from gnnrec.text.transformer import TransformerEncoder, load_model, pad_batch, quiet
 
 _CHUNK = 64
 _WORD_TABLES = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight")
@@ -52,7 +53,7 @@ def adapt_model(
     while another process is at it, it is a DataError.
     Randomness depends on the seed and the step alone.
     """
-    check_device(config.device, "adapt.device")
+    config = replace(config, device=resolve_device(config.device, "adapt.device"))
     folder = Path(folder)
     model = find_model(config.model, config.revision)
     check_split(model, split)

@@ -69,7 +69,7 @@ class AdaptConfig:
     checkpoint_every: int = 50
     dtype: str = "auto"
     seed: int = 0
-    device: str = "cpu"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.lora_rank and not self.freeze_embeddings:

@@ -43,7 +43,7 @@ class TextConfig:
     item_profiles, user_profiles: a JSONL file of generated texts, in place of the data set's own (see
         gnnrec.text.profiles).
     seed: of the control and of the random projection.
-    device: a torch device.
+    device: a torch device, or `auto`: that of the run; outside of one CUDA where there is one, else the processor.
     """
 
     model: str = "minilm"
@@ -64,7 +64,7 @@ class TextConfig:
     item_profiles: str | None = None
     user_profiles: str | None = None
     seed: int = 0
-    device: str = "cpu"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.pooling is not None:

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from gnnrec.allocator import keep_freed_memory
+from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.files import cache_home
 from gnnrec.text.cache import VectorCache, text_keys
@@ -111,6 +112,7 @@ def _check_texts(texts: Sequence[str]) -> None:
 
 
 def _encode_cached(texts: list[str], model: ModelFolder, config: TextConfig, root: Path) -> np.ndarray:
+    config = replace(config, device=resolve_device(config.device, "text.device"))
     settings = read_settings(model, config)
     dtype = resolve_dtype(model, settings, config, root)
     cache = VectorCache(root / _folder_name(model, settings, config, dtype))

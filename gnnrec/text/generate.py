@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError, DataError, check_range
 from gnnrec.text.models import ModelFolder
-from gnnrec.text.transformer import check_device, load_model, load_tokenizer, position_limit
+from gnnrec.text.transformer import load_model, load_tokenizer, position_limit
 
 
 class Generator:
@@ -25,11 +26,11 @@ class Generator:
         max_new_tokens: int = 64,
         max_prompt_tokens: int = 512,
         dtype: str = "float32",
-        device: str = "cpu",
+        device: str = "auto",
     ) -> None:
         check_range("max_new_tokens", max_new_tokens, "generate", low=1)
         check_range("max_prompt_tokens", max_prompt_tokens, "generate", low=1)
-        check_device(device, "device")
+        device = resolve_device(device)
         self.tokenizer = load_tokenizer(model)
         self.model = load_model(model, getattr(torch, dtype), head="AutoModelForCausalLM").eval().to(device)
         if self.tokenizer.pad_token_id is None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.text.config import TextConfig
 from gnnrec.text.dense import load_dense
@@ -33,11 +34,11 @@ class TransformerEncoder:
     def __init__(
         self, model: ModelFolder, settings: Settings, config: TextConfig, dtype: torch.dtype
     ) -> None:
-        check_device(config.device, "text.device")
         self.settings, self.config, self.name = settings, config, model.name
+        self.device = resolve_device(config.device, "text.device")
         self.tokenizer = load_tokenizer(model)
-        self.model = load_model(model, dtype).eval().to(config.device)
-        self.dense = nn.Sequential(*(load_dense(model, path) for path in settings.dense)).to(config.device)
+        self.model = load_model(model, dtype).eval().to(self.device)
+        self.dense = nn.Sequential(*(load_dense(model, path) for path in settings.dense)).to(self.device)
         self.pad = self.tokenizer.pad_token_id or 0
         self.max_length = min(config.max_length, position_limit(self.tokenizer, self.model))
         self.eos = self._eos() if settings.pooling == "eos" else None
@@ -83,7 +84,7 @@ class TransformerEncoder:
 
     def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
         ids, mask = pad_batch(tokens, self.pad)
-        ids, mask = ids.to(self.config.device), mask.to(self.config.device)
+        ids, mask = ids.to(self.device), mask.to(self.device)
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         return self.dense(self.pooled(states, mask))
 
@@ -109,14 +110,6 @@ class TransformerEncoder:
         ids = self.tokenizer(self.settings.prompt)["input_ids"] if self.settings.prompt else []
         closed = bool(ids) and ids[-1] in self.tokenizer.all_special_ids
         return len(ids) - closed
-
-
-def check_device(device: str, key: str) -> None:
-    """Raise a ConfigError that names the key unless tensors can be put on the device."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"{key}={device} cannot be used ({_line(error)}): use {key}=cpu") from error
 
 
 def pad_batch(tokens: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -119,7 +119,7 @@ def test_help_and_cfg_run_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["dataset=folder", "dataset.name=/nowhere/at/all"], "no data set at '/nowhere/at/all'"),
         (["dataset=folder"], "'dataset.name' has no value"),
         (["text.model=/nowhere/model", "init=text"], "/nowhere/model"),
-        (["device=cuda:99"], "device 'cuda:99' cannot be used"),
+        (["device=cuda:99"], "device=cuda:99 cannot be used"),
         (["+model.encoder.layerz=3"], "unknown key 'model.encoder.layerz'"),
         (["model=lightgcn,mf"], "add -m"),
     ],

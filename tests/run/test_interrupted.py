@@ -100,7 +100,7 @@ def test_a_root_that_cannot_be_written_is_told(folder: Path, tmp_path: Path) -> 
         ({"split": {"name": "random", "params": {"ratio": [8, 1, 1]}}}, "did you mean 'ratios'"),
         ({"split": {"name": "published"}}, "published"),
         ({"split": {"name": "cold_user", "params": {"support": 1}}}, r"split\.params\.support=0"),
-        ({"device": "qpu"}, "device 'qpu' cannot be used .*device=auto"),
+        ({"device": "qpu"}, "device=qpu cannot be used .*device=auto"),
         ({"eval__item_rule": "quantil"}, "did you mean 'quantile'"),
         ({"init__mode": "text", "text__item_vectors": "/nowhere.npz"}, "nowhere"),
     ],

@@ -351,7 +351,9 @@ def test_errors(tiny_models: dict[str, Path], tmp_path: Path):
     (tmp_path / "bad.checkpoint.safetensors").write_bytes(b"cut")
     with pytest.raises(DataError, match="is damaged"):
         adapt_model(TEXTS, tmp_path / "bad", config, TRAIN, SPLIT)
-    with pytest.raises(ConfigError, match=r"adapt\.device=nonsense cannot be used \(.*use adapt\.device=cpu"):
+    with pytest.raises(
+        ConfigError, match=r"adapt\.device=nonsense cannot be used \(.*use adapt\.device=auto"
+    ):
         adapt_model(TEXTS, tmp_path / "out", replace(config, device="nonsense"), TRAIN, SPLIT)
     with pytest.raises(ConfigError, match="unknown objective 'simcse' in 'adapt'"):
         AdaptConfig(objective="simcse")
