@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -299,7 +300,7 @@ def test_synonyms_come_from_a_masked_language_model(tiny_models: dict[str, Path]
     ],
 )
 def test_settings_that_the_objective_would_pass_over_are_an_error(
-    objective: str, name: str, value: float | str, readers: str
+    objective: str, name: str, value: Any, readers: str
 ):
     message = rf"^'{name}' in 'adapt' is read by 'objective' {readers} alone \(got {value} with {objective}\)"
     with pytest.raises(ConfigError, match=message):

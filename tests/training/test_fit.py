@@ -317,7 +317,7 @@ def test_a_user_of_every_item_is_an_error_only_where_negatives_are_read() -> Non
     pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (2, 1), (2, 2)])
 
     def train_on(*terms: Any) -> History:
-        graph = BipartiteGraph.from_edges(*pairs.T, 3, 3)
+        graph = BipartiteGraph.from_edges(pairs[:, 0], pairs[:, 1], 3, 3)
         features = NodeFeatures(IdTable(3, 4, 0.1), IdTable(3, 4, 0.1), 4)
         model = Recommender(features, LightGCN(4, 1), graph)
         objective = Objective({str(n): Weighted(term, 0.5) for n, term in enumerate(terms)})
