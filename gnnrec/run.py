@@ -66,9 +66,8 @@ class _Data:
 
 def open_run(config: RunConfig) -> RunDir:
     """Return the run directory that belongs to a configuration; nothing is written."""
-    source_hash(
-        config.to_dict()
-    )  # kept before anything trains: files edited meanwhile are not what this process runs
+    # Kept before anything trains: files edited meanwhile are not what this process runs.
+    source_hash(config.to_dict())
     templates = _load_dataset(config.dataset.name).card.get("text")
     return RunDir(config.tracking.root, config.key(_data_fingerprint(config.dataset.name), templates))
 

@@ -70,6 +70,8 @@ class DeviceTensor(Tensor):
 class DeviceGenerator(torch.Generator):
     """A generator that says which of the two devices it is of."""
 
+    place: torch.device
+
     def __new__(cls, device: Any = "cpu") -> DeviceGenerator:
         generator = super().__new__(cls)
         generator.place = torch.device(device)
@@ -107,9 +109,8 @@ def _dispatch(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     result = operation(*tree_map(held, args), **options)
     if not on_device:
         return result
-    known = {
-        id(tensor.held): tensor for tensor in here
-    }  # an operation in place returns the tensor it was given
+    # An operation in place returns the tensor it was given.
+    known = {id(tensor.held): tensor for tensor in here}
 
     def on_it(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):

@@ -100,7 +100,8 @@ def _source(path: Path, separator: str) -> Any:
 
 
 def _header(path: Path, separator: str, encoding: str) -> list[str]:
-    for _, first in read_lines(path, encoding):
+    for _, line in read_lines(path, encoding):
+        first = line.partition("\r")[0]  # which ends a line, too
         return (
             next(csv.reader([first], delimiter=separator)) if len(separator) == 1 else first.split(separator)
         )

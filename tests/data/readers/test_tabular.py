@@ -199,6 +199,11 @@ def test_a_quote_that_is_not_closed_is_told(tmp_path: Path, rows: str, first: in
             read(write(tmp_path / name, written))
 
 
+def test_lines_may_end_in_a_carriage_return_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "mac.csv", GOOD.replace("ann", '"ann"').replace("\n", "\r"))
+    assert read(path).users["user_id"].tolist() == ["ann", "bob"]
+
+
 def test_quotes_that_cost_no_row_pass(tmp_path: Path) -> None:
     long = "x" * 200_000  # more than module csv takes for a field, unless told
     rows = f'a,x,3,1,5" disk\nb,y,4,2,"a "good" one"\nc,z,4,3,"two\n""lines"""\nd,y,4,4,"{long}"\n'
