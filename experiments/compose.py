@@ -72,7 +72,10 @@ def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any
         for override in values:
             if not override.is_add():
                 _check_key(override.key_or_group, tree, groups)
-            OmegaConf.update(config, override.key_or_group, override.value(), force_add=override.is_add())
+            value, added = override.value(), override.is_add()
+            # A class in braces is meant whole: arguments of the class that stood there are none of its own.
+            merge = not (isinstance(value, dict) and TARGET in value)
+            OmegaConf.update(config, override.key_or_group, value, merge=merge, force_add=added)
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
     return {str(name): value for name, value in resolved.items()}

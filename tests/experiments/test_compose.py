@@ -130,6 +130,19 @@ def test_how_to_add_an_argument_that_a_class_has_is_told() -> None:
         compose_config(["model=popularity", "model.power=1"])
 
 
+def test_a_class_in_braces_takes_the_place_of_the_other_with_its_arguments() -> None:
+    term = "{_target_: gnnrec.objectives.SimpleX, margin: 0.5}"
+    softmax = compose_config(["model=lightgcn-softmax"])["model"]["objective"]["rank"]
+    assert "temperature" in softmax["term"]
+    config = compose_config(["model=lightgcn-softmax", f"model.objective.rank.term={term}"])
+    assert config["model"]["objective"]["rank"] == {
+        **softmax,
+        "term": {"_target_": "gnnrec.objectives.SimpleX", "margin": 0.5},
+    }
+    config = compose_config(["model=lightgcn-softmax", "model.objective.rank={weight: 2.0}"])
+    assert config["model"]["objective"]["rank"] == {**softmax, "weight": 2.0}
+
+
 def test_a_key_of_an_option_chosen_in_the_same_line_is_known(conf: Path) -> None:
     with pytest.raises(ConfigError, match="unknown key"):
         compose_config(["model.encoder.layers=1"], conf)
