@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gnnrec.data.splits import Split
 
 BUNDLED = ("debian",)
+_MANY = 10_000_000  # rows of a table of ids that fit any machine
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,18 @@ def as_text(values: Any) -> pd.Series:
 def id_table(kind: str, count: int) -> pd.DataFrame:
     """Return the table of `count` users or items of which nothing is known: raw ids 0, 1, 2, ..."""
     return pd.DataFrame({f"{kind}_id": np.arange(count)})
+
+
+def check_numbering(kind: str, count: int, num_rows: int, source: str | Path) -> None:
+    """Raise a DataError where numbers up to `count` - 1 in `num_rows` rows are not ids that count from 0.
+
+    A row is kept for each number below the largest: raw ids taken for numbers would fill the memory.
+    """
+    if count > _MANY and count > 100 * num_rows:
+        raise DataError(
+            f"'{source}': the largest {kind} number is {count - 1:,} in {num_rows:,} rows, and numbers must "
+            "count from 0: data_scripts/table.py reads any ids from a CSV or Parquet file with a pair in each row"
+        )
 
 
 def load_dataset(name_or_path: str | Path) -> Dataset:

@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gnnrec.data.dataset import Dataset, id_table
+from gnnrec.data.dataset import Dataset, check_numbering, id_table
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import DataError, GnnrecError
 from gnnrec.files import only_writer, whole_file, write_text
@@ -146,6 +146,8 @@ def _interactions(
         least = int(ids.max()) + 1 if len(ids) else 0
         stated = card.get(f"num_{kind}s")
         sizes[f"num_{kind}s"] = len(rows) if rows is not None else max(least, int(stated or 0))
+        if rows is None and stated is None:
+            check_numbering(kind, least, len(ids), path)
     try:
         interactions = Interactions(
             user,

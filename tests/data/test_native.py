@@ -97,6 +97,10 @@ def test_one_file_of_several(tmp_path: Path) -> None:
             r"column 'user' .* misses 1 values \(the first in row 1\)",
         ),
         ({"interactions": {"user": ["a"], "item": [3]}}, "'user' .* must hold numbers"),
+        (
+            {"interactions": {"user": [0, 1], "item": [3, 2_000_000_000]}},
+            r"interactions\.parquet': the largest item number is 2,000,000,000 in 2 rows, .* count from 0",
+        ),
         ({"interactions": {"user": [0], "item": [3], "split": [7]}}, r"0 \(train\), 1 \(validation\)"),
         ({"interactions": {"user": [0], "item": [3], "split": ["fold"]}}, "cannot tell whether 'fold'"),
         ({"interactions": {"user": [0], "item": [3], "rating": [-1.0]}}, "'rating' must be finite"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gnnrec.data.dataset import Dataset, id_table
+from gnnrec.data.dataset import Dataset, check_numbering, id_table
 from gnnrec.data.files import csv_rows, find_file, find_optional, read_lines
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import DataError
@@ -36,6 +36,7 @@ def read_citeulike(folder: str | Path, name: str | None = None, text: str = "aut
         raise DataError(f"'{folder}' has no raw-data.csv or rawtext.dat for text='abstract'; use text='tags'")
     num_items = max(int(item.max(initial=-1)) + 1, 0 if abstracts is None else len(abstracts))
     num_items = max(num_items, max(tags, default=-1) + 1)
+    check_numbering("item", num_items, len(item), folder)
     items = id_table("item", num_items)
     items["tags"] = [", ".join(tags.get(place, [])) for place in range(num_items)]
     if abstracts is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gnnrec.data.dataset import Dataset, id_table
+from gnnrec.data.dataset import Dataset, check_numbering, id_table
 from gnnrec.data.files import find_file, find_optional, read_lines
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import DataError
@@ -35,6 +35,8 @@ def read_lightgcn(folder: str | Path, name: str | None = None) -> Dataset:
     user, item, part = (np.concatenate(values) for values in zip(*columns))
     if not len(user):
         raise DataError(f"'{folder}/train.txt' holds no interactions")
+    for kind, numbers in (("user", user), ("item", item)):
+        check_numbering(kind, int(numbers.max()) + 1, len(numbers), folder)
     users = _raw_ids(folder / "user_list.txt", "user", int(user.max()) + 1)
     items = _raw_ids(folder / "item_list.txt", "item", int(item.max()) + 1)
     interactions = Interactions(user, item, len(users), len(items), unique=False).marked_unique()

@@ -279,6 +279,9 @@ def test_citeulike_a(tmp_path: Path) -> None:
         (tmp_path / "users.dat").write_text(f"2 0 3\n1 {number}\n")
         with pytest.raises(DataError, match=r"users\.dat' line 2: "):
             read_citeulike(tmp_path)
+    (tmp_path / "users.dat").write_text("2 0 3\n1 2000000000\n")
+    with pytest.raises(DataError, match="largest item number is 2,000,000,000 in 3 rows"):
+        read_citeulike(tmp_path)
     (tmp_path / "users.dat").write_text("2 0 3\n")
     with (tmp_path / "raw-data.csv").open("a") as stream:
         stream.write('"2","b","43","' + "word\n" * 40_000)

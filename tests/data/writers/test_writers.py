@@ -113,6 +113,8 @@ def test_lightgcn_lists_in_the_wild(tmp_path: Path) -> None:
         ("train.txt", "0 1\n1 x\n", r"train\.txt' line 2: expected whole numbers"),
         ("train.txt", "0 1\n1 12345678901234567890\n", r"train\.txt' line 2: expected whole numbers"),
         ("train.txt", "0 1\n1 -4\n", r"line 2: ids must be in"),
+        ("train.txt", "0 1\n1999999999 4\n", "the largest user number is 1,999,999,999 in 2 rows"),
+        ("train.txt", "0 1\n1 1999999999\n", "the largest item number is 1,999,999,999 in 2 rows"),
         ("train.txt", "\n", "holds no interactions"),
         ("item_list.txt", "org_id remap_id\na 0\nb 0\n", "line 3: the number 0 occurs twice"),
         ("item_list.txt", "org_id remap_id\na 0\n", "has no line for item 1"),
