@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,21 +17,25 @@ from gnnrec.tracking import RunDir
 resource = pytest.importorskip("resource")  # not on Windows
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """Let no file grow above 1000 bytes."""
+    """Let no file grow above 1000 bytes: within a test alone, since what pytest writes to may be a file, too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_tensors_that_do_not_fit_on_the_disk_are_told(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    with pytest.raises(GnnrecError, match=r"cannot write '.*weights.safetensors': .*too large"):  # noqa: SIM117
-        with whole_file(path) as temporary:
-            save_file({"weights": torch.zeros(1000)}, temporary)
+    with (
+        full_disk(),
+        pytest.raises(GnnrecError, match=r"cannot write '.*weights.safetensors': .*too large"),
+        whole_file(path) as temporary,
+    ):
+        save_file({"weights": torch.zeros(1000)}, temporary)
     assert list(tmp_path.iterdir()) == []
 
 
