@@ -127,30 +127,14 @@ def fit(
     optimizer = make_optimizer(model, config)
     history, best = History(), {} if validate is None else _copy(model)
     if checkpoint is not None and checkpoint.exists():
-        best, position = load_checkpoint(checkpoint, model, optimizer)
-        history = History(**position)
-        logger.info("resumed after epoch %d from %s", history.epoch, checkpoint)
-        if history.code and code not in history.code:
-            logger.warning(
-                "'%s' goes on with other code (%s) than it was begun with (%s); delete it to train anew",
-                checkpoint,
-                code,
-                history.code[-1],
-            )
+        history, best = _resume(checkpoint, model, optimizer, code)
     if code is not None and code not in history.code:
         history.code.append(code)
     negatives = NegativeSampler(model.graph, for_all=objective.reads("negative"))
     pairs = PairSampler(model.graph, config.batch_size, config.sampling)
-    saved = time.monotonic()
-    bar = tqdm(
-        range(last_epoch or config.epochs),
-        initial=history.epoch,
-        desc="train",
-        unit="epoch",
-        disable=None,
-        leave=False,
-    )
-    for epoch in range(history.epoch + 1, (last_epoch or config.epochs) + 1):
+    saved, last = time.monotonic(), last_epoch or config.epochs
+    bar = tqdm(total=last, initial=history.epoch, desc="train", unit="epoch", disable=None, leave=False)
+    for epoch in range(history.epoch + 1, last + 1):
         if validate is not None and _is_over(history, config):
             break
         began = time.perf_counter()
@@ -180,6 +164,23 @@ def fit(
         model.load_state_dict(best)
     model.refresh()
     return history
+
+
+def _resume(
+    checkpoint: Path, model: Recommender, optimizer: torch.optim.Optimizer, code: dict[str, Any] | None
+) -> tuple[History, dict[str, Tensor]]:
+    """Put model and optimizer where a checkpoint left them; return the history and the weights that were best."""
+    best, position = load_checkpoint(checkpoint, model, optimizer)
+    history = History(**position)
+    logger.info("resumed after epoch %d from %s", history.epoch, checkpoint)
+    if history.code and code not in history.code:
+        logger.warning(
+            "'%s' goes on with other code (%s) than it was begun with (%s); delete it to train anew",
+            checkpoint,
+            code,
+            history.code[-1],
+        )
+    return history, best
 
 
 def _is_over(history: History, config: TrainConfig) -> bool:
