@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gnnrec import allocator
 from gnnrec.allocator import available_memory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,3 +41,44 @@ def test_free_memory_is_known_with_and_without_proc(monkeypatch: pytest.MonkeyPa
     for free in (told, available_memory()):
         assert free is not None
         assert 1 << 20 < free < 1 << 50
+
+
+V2 = {"memory.max": "max", "memory.current": "5000", "memory.stat": "anon 4000\ninactive_file 1000\n"}
+V1 = {
+    "memory.limit_in_bytes": str(2**63 - 4096),
+    "memory.usage_in_bytes": "5000",
+    "memory.stat": "inactive_file 1\ntotal_inactive_file 1000\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "files", "left"),
+    [
+        ("0::/job/step", "job/step", {**V2, "memory.max": "90000"}, 86_000),
+        ("0::/job/step", "job", {**V2, "memory.max": "90000"}, 86_000),  # the group around it
+        ("0::/job/step", "job/step", V2, None),
+        ("0::/", "", {**V2, "memory.max": "4000"}, 0),
+        ("0::/outside/../of/here", "", {**V2, "memory.max": "90000"}, 86_000),  # as some containers see it
+        ("4:cpu,memory:/job", "memory/job", {**V1, "memory.limit_in_bytes": "90000"}, 86_000),
+        ("4:memory:/absent", "memory", {**V1, "memory.limit_in_bytes": "90000"}, 86_000),
+        ("4:memory:/job", "memory/job", V1, None),
+        ("3:cpuset:/job", "memory/job", {**V1, "memory.limit_in_bytes": "90000"}, None),
+        ("0::/job", "job", {"memory.max": "90000"}, None),
+    ],
+)
+def test_a_limit_of_a_container_or_a_batch_system_counts(
+    line: str,
+    folder: str,
+    files: dict[str, str],
+    left: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "groups" / folder).mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / "groups" / folder / name).write_text(text)
+    (tmp_path / "of_process").write_text(f"7:pids:/\n{line}\n")
+    monkeypatch.setattr(allocator, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(allocator, "GROUPS_OF_PROCESS", tmp_path / "of_process")
+    monkeypatch.setattr(allocator, "_free_memory", lambda: 10**9)
+    assert available_memory() == (10**9 if left is None else left)
