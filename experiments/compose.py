@@ -70,12 +70,10 @@ def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any
         config = copy.deepcopy(_compose(tuple(chosen), conf))
         tree = OmegaConf.to_container(config)
         for override in values:
-            if not override.is_add():
-                _check_key(override.key_or_group, tree, groups)
-            value, added = override.value(), override.is_add()
-            # A class in braces is meant whole: arguments of the class that stood there are none of its own.
-            merge = not (isinstance(value, dict) and TARGET in value)
-            OmegaConf.update(config, override.key_or_group, value, merge=merge, force_add=added)
+            for key, value in _parts(config, override.key_or_group, override.value()):
+                if not override.is_add():
+                    _check_key(key, tree, groups)
+                OmegaConf.update(config, key, value, merge=False, force_add=override.is_add())
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
     return {str(name): value for name, value in resolved.items()}
@@ -124,6 +122,18 @@ def _check_option(text: str, override: Override, groups: Mapping[str, Mapping[st
             )
             known = suggest(str(option), groups[group])
             raise ConfigError(f"unknown option '{option}' for '{group}'{known}{hint}")
+
+
+def _parts(config: DictConfig, key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the keys to set: where keys stand already those in braces, each with what they hold.
+
+    A class in braces is meant whole: arguments of the class that stood there are none of its own.
+    """
+    if isinstance(value, dict) and TARGET not in value and OmegaConf.is_dict(OmegaConf.select(config, key)):
+        for name, inner in value.items():
+            yield from _parts(config, f"{key}.{name}", inner)
+    else:
+        yield key, value
 
 
 def _check_key(key: str, tree: Any, groups: Iterable[str]) -> None:

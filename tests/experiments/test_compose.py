@@ -139,8 +139,24 @@ def test_a_class_in_braces_takes_the_place_of_the_other_with_its_arguments() -> 
         **softmax,
         "term": {"_target_": "gnnrec.objectives.SimpleX", "margin": 0.5},
     }
-    config = compose_config(["model=lightgcn-softmax", "model.objective.rank={weight: 2.0}"])
-    assert config["model"]["objective"]["rank"] == {**softmax, "weight": 2.0}
+    for start in ("", "+"):
+        config = compose_config(
+            ["model=lightgcn-softmax", f"{start}model.objective={{rank: {{weight: 2.0}}}}"]
+        )
+        assert config["model"]["objective"]["rank"] == {**softmax, "weight": 2.0}
+    config = compose_config(["model=lightgcn-softmax", f"model.objective.rank={{weight: 2.0, term: {term}}}"])
+    assert config["model"]["objective"]["rank"]["term"] == {
+        "_target_": "gnnrec.objectives.SimpleX",
+        "margin": 0.5,
+    }
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.objective\.rank\.wieght', did you mean"):
+        compose_config(["model=lightgcn-softmax", "model.objective.rank={wieght: 2.0}"])
+
+
+def test_what_holds_nothing_takes_all_that_is_in_braces() -> None:
+    parts = "{parts: {ease: {_target_: gnnrec.baselines.EASE}}, weights: {ease: 1.0}}"
+    config = compose_config(["model=lightgcn", f"+model.fusion={parts}"])
+    assert config["model"]["fusion"]["weights"] == {"ease": 1.0}
 
 
 def test_a_key_of_an_option_chosen_in_the_same_line_is_known(conf: Path) -> None:
