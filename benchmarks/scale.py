@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -38,6 +37,7 @@ from gnnrec.data.planted import power_law_interactions
 from gnnrec.encoders import LightGCN
 from gnnrec.features import InitConfig, make_features
 from gnnrec.graph import BipartiteGraph
+from gnnrec.manifest import peak_memory_mib
 from gnnrec.model import Recommender
 from gnnrec.objectives import BPR, L2, Objective, Weighted
 from gnnrec.objectives.sampling import NegativeSampler
@@ -83,9 +83,9 @@ def main(argv: Sequence[str]) -> None:
 def measure(edges: int, steps: int, precision: str) -> dict[str, Any]:
     """Build a graph of so many edges, train some steps, and return seconds and memory."""
     torch.manual_seed(0)
-    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = peak_memory_mib() or 0.0
     train = power_law_interactions(edges, max(edges // 50, 2), max(edges // 200, 2), seed=0)
-    generated = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    generated = peak_memory_mib() or 0.0
     began = time.perf_counter()
     graph = BipartiteGraph.from_interactions(train)
     built = time.perf_counter() - began
@@ -101,7 +101,7 @@ def measure(edges: int, steps: int, precision: str) -> dict[str, Any]:
         batch = user, positive, negatives.sample(user, 1, generator)
         train_step(model, objective, optimizer, batch, generator, precision)
         seconds.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory_mib() or 0.0
     seconds = seconds[1:] or seconds
     return {
         "edges": graph.num_edges,
@@ -113,8 +113,8 @@ def measure(edges: int, steps: int, precision: str) -> dict[str, Any]:
         "ms_max": round(1e3 * max(seconds), 2),
         "steps": len(seconds),
         "build_seconds": round(built, 2),
-        "peak_gib": round((peak - start) / 2**20, 3),
-        "generating_gib": round((generated - start) / 2**20, 3),
+        "peak_gib": round((peak - start) / 2**10, 3),
+        "generating_gib": round((generated - start) / 2**10, 3),
         "estimate_gib": round(estimate.total / 2**30, 3),
     }
 

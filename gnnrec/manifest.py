@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -157,7 +157,15 @@ def git_state(root: Path = ROOT) -> dict[str, Any] | None:
 
 
 def peak_memory_mib() -> float | None:
-    """Return the largest resident size of this process so far in MiB; None where it cannot be told."""
+    """Return the largest resident size of this process so far in MiB; None where it cannot be told.
+
+    Not by getrusage where Linux tells it otherwise: there a process begins with the peak of the one that started it.
+    """
+    with suppress(OSError):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 2**10, 1)
     if resource is None:
         return None
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere

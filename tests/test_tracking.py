@@ -174,6 +174,17 @@ def test_environment_names_packages_and_memory() -> None:
     json.dumps(facts)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a process begins with no peak")
+def test_peak_memory_is_not_that_of_the_process_that_started_this_one() -> None:
+    child = "from gnnrec.manifest import peak_memory_mib; print(peak_memory_mib())"
+    parent = (
+        "import subprocess, sys; held = b'1' * (1 << 30)\n"
+        f"print(subprocess.run([sys.executable, '-c', {child!r}], capture_output=True, text=True).stdout)"
+    )
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 50 < float(done.stdout) < 1024
+
+
 def _git(folder: Path, *arguments: str) -> None:
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     subprocess.run(["git", *who, "-C", str(folder), *arguments], check=True, capture_output=True)
