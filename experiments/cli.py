@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from gnnrec.control_groups import processors
 from gnnrec.errors import ConfigError, GnnrecError, suggest
 
 INTERRUPTED = 130
@@ -99,8 +100,20 @@ def _tell_interrupt(kind: type[BaseException], error: BaseException, trace: Trac
         sys.__excepthook__(kind, error, trace)
 
 
-# Entry points import this file first: Ctrl-C while the large libraries load is then one line too.
+def _limit_threads() -> None:
+    """Have no more threads than the processors that a container or a batch job may use, unless OMP_NUM_THREADS says.
+
+    torch and BLAS count the processors of the machine: of 64 threads with the time of two, each waits for the others.
+    """
+    allowed = processors()
+    if allowed is not None and allowed < len(os.sched_getaffinity(0)):
+        os.environ.setdefault("OMP_NUM_THREADS", str(allowed))
+
+
+# Entry points import this file first: Ctrl-C while the large libraries load is then one line too, and they find
+# their number of threads when they do.
 sys.excepthook = _tell_interrupt
+_limit_threads()
 
 
 def _fail(message: str) -> int:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-GROUPS, GROUPS_OF_PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+from gnnrec.control_groups import memory_left
 
 
 def keep_freed_memory() -> bool:
@@ -35,7 +33,7 @@ def available_memory() -> int | None:
     Where a container or a batch system limits the process (a control group of Linux), no more than that leaves.
     """
     free = _free_memory()
-    return free if free is None else min([free, *_left_by_groups()])
+    return free if free is None else min([free, *memory_left()])
 
 
 def _free_memory() -> int | None:
@@ -50,32 +48,3 @@ def _free_memory() -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return None
-
-
-def _left_by_groups() -> Iterator[int]:
-    """Yield what each limited control group of this process, and each one around it, leaves."""
-    try:
-        lines = GROUPS_OF_PROCESS.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":  # version 2
-            root, names = GROUPS, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            root = GROUPS / "memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        group = root / path.lstrip("/")
-        for folder in (group, *group.parents[: len(group.relative_to(root).parts)]):
-            with suppress(OSError, ValueError):  # absent in a container; 'max' is no limit
-                yield _left(folder, *names)
-
-
-def _left(folder: Path, limit: str, used: str, file_pages: str) -> int:
-    """Return limit - used, where pages of files that the kernel may drop are not used."""
-    stat = (folder / "memory.stat").read_text(encoding="ascii").split()
-    dropped = dict(zip(stat[::2], stat[1::2])).get(file_pages, "0")
-    counted = int((folder / used).read_text()) - int(dropped)
-    return max(int((folder / limit).read_text()) - counted, 0)

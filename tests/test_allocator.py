@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gnnrec import allocator
+from gnnrec import allocator, control_groups
 from gnnrec.allocator import available_memory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,7 +78,7 @@ def test_a_limit_of_a_container_or_a_batch_system_counts(
     for name, text in files.items():
         (tmp_path / "groups" / folder / name).write_text(text)
     (tmp_path / "of_process").write_text(f"7:pids:/\n{line}\n")
-    monkeypatch.setattr(allocator, "GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(allocator, "GROUPS_OF_PROCESS", tmp_path / "of_process")
+    monkeypatch.setattr(control_groups, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(control_groups, "GROUPS_OF_PROCESS", tmp_path / "of_process")
     monkeypatch.setattr(allocator, "_free_memory", lambda: 10**9)
     assert available_memory() == (10**9 if left is None else left)
