@@ -15,7 +15,6 @@ import argparse
 import datetime
 import json
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -36,9 +35,9 @@ from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
 from gnnrec.files import whole_file
+from gnnrec.manifest import peak_memory_mib
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "closed_form.csv"
-GIB = float(1 << 30)
 
 
 class PlainEASE:
@@ -131,7 +130,7 @@ def load(arguments: argparse.Namespace) -> Interactions:
 def measure(name: str, train: Interactions, score_users: int) -> dict[str, Any]:
     """Fit and score one model in this process."""
     rate = product_rate() if "ease" in name else float("nan")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory_mib() or 0.0
     start = time.perf_counter()
     model = MODELS[name]().fit(train)
     fit_seconds = time.perf_counter() - start
@@ -140,7 +139,7 @@ def measure(name: str, train: Interactions, score_users: int) -> dict[str, Any]:
     for block in users.split(128):
         model.scores(block)
     score_seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory_mib() or 0.0
     side = train.num_users if name == "ease_users" else train.num_items
     return {
         "model": name,
@@ -149,7 +148,7 @@ def measure(name: str, train: Interactions, score_users: int) -> dict[str, Any]:
         "pairs": len(train),
         "fit seconds": round(fit_seconds, 2),
         "scored users per second": round(len(users) / score_seconds),
-        "peak GiB above start": round((peak - before) * 1024 / GIB, 2),
+        "peak GiB above start": round((peak - before) / 1024, 2),
         "GFLOP/s of n^3": round(side**3 / fit_seconds / 1e9, 1) if "ease" in name else None,
         "GFLOP/s of a product": round(rate, 1) if "ease" in name else None,
         "threads": torch.get_num_threads(),
