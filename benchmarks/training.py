@@ -47,7 +47,7 @@ from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Weighted
 from gnnrec.objectives.sampling import NegativeSampler
 from gnnrec.training import TrainConfig, fit
-from gnnrec.training.fit import make_optimizer, train_step
+from gnnrec.training.fit import batches, make_optimizer, train_step
 from gnnrec.training.sampler import PairSampler
 from gnnrec.typed import build
 
@@ -185,13 +185,15 @@ def _step_timer(
     keep_freed_memory()  # as fit() does
     device = model.graph.device
     optimizer, generator = make_optimizer(model, config), torch.Generator(device).manual_seed(0)
-    negatives, pairs = NegativeSampler(model.graph), PairSampler(model.graph, config.batch_size)
-    epochs = itertools.chain.from_iterable(pairs.epoch(generator) for _ in itertools.count())
+    negatives = NegativeSampler(model.graph) if objective.reads("negative") else None
+    pairs = PairSampler(model.graph, config.batch_size)
+    epochs = itertools.chain.from_iterable(
+        batches(pairs, negatives, config.num_negatives, generator) for _ in itertools.count()
+    )
 
     def timed() -> float:
         began = now(str(device))
-        for user, positive in itertools.islice(epochs, steps):
-            batch = user, positive, negatives.sample(user, config.num_negatives, generator)
+        for batch in itertools.islice(epochs, steps):
             train_step(model, objective, optimizer, batch, generator, config.precision)
         return (now(str(device)) - began) / steps
 

@@ -50,7 +50,7 @@ def make_step(train: Interactions, batch: int = 6) -> Step:
     return Step(
         user=user,
         positive=item,
-        negative=item.unsqueeze(1),
+        drawn=item.unsqueeze(1),
         view=model.view(),
         encoder=model.encoder,
         train=graph,

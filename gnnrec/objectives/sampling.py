@@ -11,6 +11,13 @@ from gnnrec.graph import BipartiteGraph
 RESOLUTION = 1 << 40  # of the shares that items are drawn with
 
 
+def uniform_draws(size: int, num_negatives: int, generator: torch.Generator) -> Tensor:
+    """Return the random numbers in [0, 1) that negatives are made of: [size, num_negatives], double precision."""
+    return torch.rand(
+        (size, num_negatives), generator=generator, device=generator.device, dtype=torch.float64
+    )
+
+
 class NegativeSampler:
     """Draws, for each user, items it has no train interaction with: exact, vectorised, no rejection.
 
@@ -24,12 +31,10 @@ class NegativeSampler:
     p_j for which (tickets before p_j) - (own tickets before p_j) <= r; a binary search over all users' sorted
     differences finds c. Shares are rounded to 2^-40, so that sums are exact.
 
-    Args:
-        for_all: whether a user that has interacted with every item is an error. Else it gets any item: for losses that
-            do not read negatives.
+    Errors: ConfigError where a user has interacted with every item.
     """
 
-    def __init__(self, graph: BipartiteGraph, power: float = 0.0, for_all: bool = True) -> None:
+    def __init__(self, graph: BipartiteGraph, power: float = 0.0) -> None:
         check_range("power", power, "NegativeSampler", low=0)
         self.graph = graph
         _, counts = graph.split(graph.degree)
@@ -54,19 +59,15 @@ class NegativeSampler:
         self.span = total + 1
         free_before = (self.end - tickets)[own] - (self.own_before[:-1] - self.first[user])
         self.keys = user * self.span + free_before
-        if for_all:
-            self._check_free()
+        self._check_free()
 
     def sample(self, user: Tensor, num_negatives: int, generator: torch.Generator) -> Tensor:
         """Return items [len(user), num_negatives]."""
-        shape = (len(user), num_negatives)
-        free = self.num_free[user].clamp(min=1).unsqueeze(1)
-        draw = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(
-            user.device
-        )
+        free = self.num_free[user].unsqueeze(1)
+        draw = uniform_draws(len(user), num_negatives, generator).to(user.device)
         place = torch.minimum((draw * free).long(), free - 1)
         found = torch.searchsorted(self.keys, user.unsqueeze(1) * self.span + place, right=True)
-        ticket = (place + self.own_before[found] - self.first[user].unsqueeze(1)).clamp(max=self.span - 2)
+        ticket = place + self.own_before[found] - self.first[user].unsqueeze(1)
         return self.candidates[ticket if self.uniform else torch.searchsorted(self.end, ticket, right=True)]
 
     def _check_free(self) -> None:

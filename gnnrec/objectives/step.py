@@ -23,7 +23,7 @@ from gnnrec.views import View
 class _Encoded:
     """What of the main view is computed once, for a step and for all that `Step.changed` makes of it."""
 
-    negative: Tensor
+    negatives: Tensor | None
     states: States | LayerSum | None = None
     nodes: Tensor | None = None
     rows: tuple[Tensor, list[Tensor]] | None = None
@@ -34,7 +34,8 @@ class Step:
     """One training step: a batch of train pairs, the main view, and everything a term may ask for.
 
     Args:
-        user, positive: [batch] indices; negative: [batch, num_negatives] items the user has not touched.
+        user, positive: [batch] indices.
+        drawn: [batch, num_negatives] items the user has not touched; None where no term says that it reads them.
         view: the main view (features and graph after the model's own augmentations).
         encoder: View -> States.
         train: the unaugmented train graph.
@@ -45,7 +46,7 @@ class Step:
 
     user: Tensor
     positive: Tensor
-    negative: Tensor
+    drawn: Tensor | None
     view: View
     encoder: nn.Module
     train: BipartiteGraph
@@ -54,7 +55,17 @@ class Step:
     weight: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self._encoded = _Encoded(self.negative)
+        self._encoded = _Encoded(self.drawn)
+
+    @property
+    def negative(self) -> Tensor:
+        """The sampled negatives: [batch, num_negatives]. Errors: ConfigError where none were drawn."""
+        if self.drawn is None:
+            raise ConfigError(
+                "a term of 'objective' reads the sampled negatives, and none were drawn: have its class say that "
+                'it reads them, with `reads = frozenset({"negative"})`'
+            )
+        return self.drawn
 
     @property
     def precision(self) -> torch.dtype:
@@ -131,8 +142,8 @@ class Step:
         if known is None:
             node = self.train.item_node
             # Of a changed step also the negatives before the change: another term may look at these.
-            negative = torch.cat([self._encoded.negative.flatten(), self.negative.flatten()])
-            batch = (self.user, node(self.positive), node(negative), nodes.flatten())
+            negatives = [item.flatten() for item in (self._encoded.negatives, self.drawn) if item is not None]
+            batch = (self.user, *(node(item) for item in (self.positive, *negatives)), nodes.flatten())
             known = self._encoded.nodes = torch.unique(torch.cat(batch))
         place = torch.searchsorted(known, nodes.contiguous()).clamp(max=len(known) - 1)
         return place if bool((known[place] == nodes).all()) else None
@@ -149,6 +160,7 @@ class Step:
         step = copy.copy(self)
         if "negative" in fields:
             vars(step).pop("negative_emb", None)
+            fields["drawn"] = fields.pop("negative")
         vars(step).update(fields)
         return step
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from gnnrec.errors import GnnrecError, check_choice, check_range
 from gnnrec.graph import PRECISIONS
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Step
-from gnnrec.objectives.sampling import NegativeSampler
+from gnnrec.objectives.sampling import NegativeSampler, uniform_draws
 from gnnrec.training.checkpoint import load_checkpoint, save_checkpoint
 from gnnrec.training.memory import check_memory
 from gnnrec.training.sampler import SAMPLINGS, PairSampler, derive_seed
@@ -93,6 +93,7 @@ class History:
 
 
 Validate = Callable[[Recommender], dict[str, float]]
+Batch = tuple[Tensor, Tensor, Tensor | None]
 
 
 def fit(
@@ -130,7 +131,7 @@ def fit(
         history, best = _resume(checkpoint, model, optimizer, code)
     if code is not None and code not in history.code:
         history.code.append(code)
-    negatives = NegativeSampler(model.graph, for_all=objective.reads("negative"))
+    negatives = NegativeSampler(model.graph) if objective.reads("negative") else None
     pairs = PairSampler(model.graph, config.batch_size, config.sampling)
     saved, last = time.monotonic(), last_epoch or config.epochs
     bar = tqdm(total=last, initial=history.epoch, desc="train", unit="epoch", disable=None, leave=False)
@@ -196,7 +197,7 @@ def _train_epoch(
     objective: Objective,
     config: TrainConfig,
     optimizer: torch.optim.Optimizer,
-    negatives: NegativeSampler,
+    negatives: NegativeSampler | None,
     pairs: PairSampler,
     generator: torch.Generator,
     epoch: int,
@@ -207,14 +208,11 @@ def _train_epoch(
     torch.manual_seed(derive_seed(generator.initial_seed(), "layers"))
     objective.begin_epoch(epoch, model.view, generator)
     sums: dict[str, Tensor] = {}
-    for number, (user, positive) in enumerate(pairs.epoch(generator)):
+    for number, batch in enumerate(batches(pairs, negatives, config.num_negatives, generator)):
         lr = _learning_rate(config, epoch - 1 + number / len(pairs))
         for group in optimizer.param_groups:
             group["lr"] = lr
-        negative = negatives.sample(user, config.num_negatives, generator)
-        terms = train_step(
-            model, objective, optimizer, (user, positive, negative), generator, config.precision
-        )
+        terms = train_step(model, objective, optimizer, batch, generator, config.precision)
         for name, value in terms.items():
             sums[name] = sums[name] + value if name in sums else value.clone()
     means = {f"loss/{name}": float(value) / len(pairs) for name, value in sums.items()}
@@ -222,6 +220,19 @@ def _train_epoch(
         bad = ", ".join(f"{k}={v:g}" for k, v in means.items())
         raise GnnrecError(f"the loss is not finite in epoch {epoch} ({bad}); lower train.lr or a weight")
     return {**means, "lr": lr}
+
+
+def batches(
+    pairs: PairSampler, negatives: NegativeSampler | None, num_negatives: int, generator: torch.Generator
+) -> Iterator[Batch]:
+    """Yield the (user, positive, negative) of an epoch; the last is None where there is no sampler of negatives."""
+    for user, positive in pairs.epoch(generator):
+        if negatives is not None:
+            yield user, positive, negatives.sample(user, num_negatives, generator)
+        else:
+            # What else the step draws must not hang on whether a term reads negatives.
+            uniform_draws(len(user), num_negatives, generator)
+            yield user, positive, None
 
 
 def make_optimizer(model: Recommender, config: TrainConfig) -> torch.optim.Optimizer:
@@ -233,7 +244,7 @@ def train_step(
     model: Recommender,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
-    batch: tuple[Tensor, Tensor, Tensor],
+    batch: Batch,
     generator: torch.Generator,
     precision: str = "float32",
 ) -> dict[str, Tensor]:
@@ -244,7 +255,7 @@ def train_step(
     step = Step(
         user=user,
         positive=positive,
-        negative=negative,
+        drawn=negative,
         view=augment(view, model.augmentations, generator),
         encoder=model.encoder,
         train=model.graph,

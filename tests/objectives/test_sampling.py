@@ -70,17 +70,13 @@ def test_one_seed_one_draw() -> None:
 
 
 @pytest.mark.parametrize("power", [0.0, 0.75])
-def test_a_user_of_every_item_is_told_or_gets_any(power: float) -> None:
+def test_a_user_of_every_item_is_told(power: float) -> None:
     rows = [(0, 0), (1, 0), (1, 1), (1, 2), (2, 1)]
     graph = make_graph(rows, 3, 4)
     with pytest.raises(
         ConfigError, match=r"1 of 3 users \(index 1 is the first\).*every item of train.*model=directau"
     ):
         NegativeSampler(graph, power)
-    drawn = NegativeSampler(graph, power, for_all=False).sample(torch.arange(3), 200, seeded())
-    assert set(drawn[0].tolist()) == {1, 2}
-    assert set(drawn[1].tolist()) <= {0, 1, 2}
-    assert set(drawn[2].tolist()) == {0, 2}
 
 
 def test_power_zero_is_uniform_draw_by_draw() -> None:

@@ -328,3 +328,34 @@ def test_a_user_of_every_item_is_an_error_only_where_negatives_are_read() -> Non
     for terms in ([BPR()], [Softmax(), L2()], [InversePropensity(BPR())]):
         with pytest.raises(ConfigError, match="have interacted with every item of train"):
             train_on(*terms)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A term of gradient zero, on the sampled negatives; it may say so or not."""
+
+    reads: frozenset[str] = frozenset({"negative"})
+
+    def __call__(self, step: Step) -> Tensor:
+        return 0.0 * step.item_emb(step.negative).sum()
+
+
+def test_negatives_that_nobody_reads_move_nothing(setting: Any) -> None:
+    """Without them the last layer has fewer rows; the softmax's own draws stay the same."""
+    trained = []
+    for more in ({}, {"nothing": Weighted(Nothing())}):
+        model = setting.model()
+        terms = {
+            "rank": Weighted(Softmax(num_negatives=8)),
+            "l2": Weighted(L2(negatives=False), 1e-3),
+            **more,
+        }
+        fit(model, Objective(terms), CONFIG, setting.validate)
+        trained.append(weights(model))
+    assert equal(*trained)
+
+
+def test_a_term_that_reads_negatives_must_say_so(setting: Any) -> None:
+    objective = Objective({"rank": Weighted(Softmax()), "own": Weighted(Nothing(reads=frozenset()))})
+    with pytest.raises(ConfigError, match=r"none were drawn.*reads = frozenset\(\{\"negative\"\}\)"):
+        fit(setting.model(), objective, CONFIG, setting.validate)
