@@ -129,15 +129,31 @@ def known_pairs(
     """
     slot = torch.full((train.num_items,), -1, device=user.device)
     slot[candidates] = torch.arange(len(candidates), device=user.device)
-    row, item = torch.arange(len(user), device=user.device), positive
-    if all_positives:
-        start, length = train.user_range(user)
-        row = torch.repeat_interleave(row, length)
-        first = start - (length.cumsum(0) - length)
-        item = train.structure.item[first[row] + torch.arange(len(row), device=user.device)].long()
-    column = slot[item]
+    if not all_positives:
+        column = slot.index_select(0, positive)
+        row = torch.nonzero(column >= 0).squeeze(1)
+        return row, column.index_select(0, row)
+    # A processor looks a user up once; an accelerator would wait to be told how many there are.
+    distinct, of = torch.unique(user, return_inverse=True) if user.device.type == "cpu" else (user, None)
+    place, end = _ranges(*train.user_range(distinct))
+    column = slot.index_select(0, train.structure.item.index_select(0, place))
     found = torch.nonzero(column >= 0).squeeze(1)
-    return row[found], column[found]
+    column, end = column.index_select(0, found), torch.searchsorted(found, end)
+    length = end.diff(prepend=end.new_zeros(1))
+    if of is not None:
+        start, length = (end - length).index_select(0, of), length.index_select(0, of)
+        column = column.index_select(0, _ranges(start, length)[0])
+    row = torch.repeat_interleave(
+        torch.arange(len(user), device=user.device), length, output_size=len(column)
+    )
+    return row, column
+
+
+def _ranges(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the numbers start_i .. start_i + length_i - 1 of all i in turn, and where those of each end."""
+    end = length.cumsum(0)
+    number = torch.repeat_interleave(start - (end - length), length)
+    return number.add_(torch.arange(len(number), device=number.device)), end
 
 
 @dataclass
