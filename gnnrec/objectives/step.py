@@ -26,6 +26,7 @@ class _Encoded:
     negatives: Tensor | None
     states: States | LayerSum | None = None
     nodes: Tensor | None = None
+    place: Tensor | None = None  # of each node of the graph in `nodes`, or -1
     rows: tuple[Tensor, list[Tensor]] | None = None
 
 
@@ -138,15 +139,18 @@ class Step:
         """Return where nodes are among those of the batch, or None where some are not (or on CUDA, unasked)."""
         if nodes.is_cuda:
             return None  # the answer would make the host wait for the device
-        known = self._encoded.nodes
-        if known is None:
+        if self._encoded.place is None:
             node = self.train.item_node
             # Of a changed step also the negatives before the change: another term may look at these.
             negatives = [item.flatten() for item in (self._encoded.negatives, self.drawn) if item is not None]
-            batch = (self.user, *(node(item) for item in (self.positive, *negatives)), nodes.flatten())
-            known = self._encoded.nodes = torch.unique(torch.cat(batch))
-        place = torch.searchsorted(known, nodes.contiguous()).clamp(max=len(known) - 1)
-        return place if bool((known[place] == nodes).all()) else None
+            place = torch.full((self.train.num_nodes,), -1, device=nodes.device)
+            for part in (self.user, *(node(item) for item in (self.positive, *negatives)), nodes.flatten()):
+                place[part] = 0
+            known = self._encoded.nodes = torch.nonzero(place == 0).squeeze(1)
+            place[known] = torch.arange(len(known), device=nodes.device)
+            self._encoded.place = place
+        place = self._encoded.place[nodes]
+        return place if bool((place >= 0).all()) else None
 
     @property
     def _rows(self) -> tuple[Tensor, list[Tensor]]:
