@@ -24,13 +24,13 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
-from tqdm import tqdm
 
 from gnnrec.data.dataset import Dataset, load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits import make_split
 from gnnrec.errors import ConfigError, DataError, GnnrecError, check_range
 from gnnrec.files import only_writer, write_text
+from gnnrec.progress import Progress
 from gnnrec.text.config import TextConfig
 from gnnrec.text.generate import Generator
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json, split_of
@@ -101,7 +101,7 @@ def _append(
     left = [name for name in prompts if name not in done]
     with (
         path.open("a", encoding="utf-8") as stream,
-        tqdm(total=len(left), desc="writing profiles", unit="text", disable=None) as bar,
+        Progress(total=len(left), name="writing profiles", unit="text") as bar,
     ):
         for start in range(0, len(left), batch_size):
             names = left[start : start + batch_size]

@@ -6,10 +6,10 @@ import logging
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gnnrec.allocator import available_memory
 from gnnrec.errors import ConfigError
+from gnnrec.progress import Progress
 
 logger = logging.getLogger(__name__)
 BLOCK = 1024
@@ -30,7 +30,7 @@ def invert_in_place(matrix: Tensor, block: int = BLOCK) -> Tensor:
     """
     size = len(matrix)
     starts = range(0, size, block)
-    for start in tqdm(starts, desc="inverse", disable=None if size > 8 * block else True):
+    for start in Progress(starts, name="inverse", unit="block"):
         stop = min(start + block, size)
         column = torch.empty(size, stop - start, dtype=matrix.dtype, device=matrix.device)
         column[:start] = matrix[start:stop, :start].T

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import check_range
+from gnnrec.progress import Progress
 
 BATCH_FLOATS = 1 << 24  # floats in one padded batch or one batch of [dim, dim] systems
 
@@ -58,7 +58,7 @@ class IALS:
         generator = torch.Generator().manual_seed(self.seed)
         scale = 0.1 / self.dim**0.5
         self.item_emb = torch.randn(train.num_items, self.dim, generator=generator) * scale
-        for _ in tqdm(range(self.epochs), desc="iALS", disable=None):
+        for _ in Progress(range(self.epochs), name="iALS", unit="epoch"):
             self.user_emb = self._solve(by_user, self.item_emb)
             self.item_emb = self._solve(by_item, self.user_emb)
         return self

@@ -6,12 +6,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gnnrec.baselines.knn import nearest
 from gnnrec.baselines.sparse import SparseScorer
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import check_range
+from gnnrec.progress import Progress
 
 BATCH_FLOATS = 1 << 25  # floats in one batch of Gram matrices
 
@@ -62,8 +62,7 @@ class SLIM(SparseScorer):
         width = max(1, int(np.diff(candidates.indptr).max(initial=0)))
         size = max(1, BATCH_FLOATS // (width * width))
         weights = np.zeros(candidates.nnz, dtype=np.float32)
-        batches = tqdm(range(0, train.num_items, size), desc="SLIM", disable=None)
-        for start in batches:
+        for start in Progress(range(0, train.num_items, size), name="SLIM", unit="batch"):
             stop = min(start + size, train.num_items)
             gram, target, filled = _systems(by_item, candidates, start, stop, width)
             solved = descend(gram, target, self.l1, self.l2, self.max_sweeps, self.tolerance)

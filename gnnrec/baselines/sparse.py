@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
-from tqdm import tqdm
+
+from gnnrec.progress import Progress
 
 BLOCK = 1024
 
@@ -42,7 +43,7 @@ def top_k_rows(
     block: Callable[[int, int], sp.csr_matrix], num_rows: int, k: int, name: str = "neighbours"
 ) -> sp.csr_matrix:
     """Stack block(start, stop) over all rows, each row cut to its k largest positive values."""
-    starts = tqdm(range(0, num_rows, BLOCK), desc=name, disable=None if num_rows > 8 * BLOCK else True)
+    starts = Progress(range(0, num_rows, BLOCK), name=name, unit="block")
     parts = [keep_top_k(block(start, min(start + BLOCK, num_rows)), k) for start in starts]
     return sp.csr_matrix(sp.vstack(parts, format="csr", dtype=np.float32))
 

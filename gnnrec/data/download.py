@@ -21,10 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tqdm import tqdm
-
 from gnnrec.errors import DataError
 from gnnrec.files import lock_file
+from gnnrec.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -115,14 +114,7 @@ def _fetch_once(url: str, part: Path) -> int | None:
         total = None if length is None else int(length) + (begin if resumed else 0)
         with (
             part.open("ab" if resumed else "wb") as stream,
-            tqdm(
-                total=total,
-                initial=begin if resumed else 0,
-                unit="B",
-                unit_scale=True,
-                desc=part.stem,
-                disable=None,
-            ) as bar,
+            Progress(total=total, initial=begin if resumed else 0, name=part.stem, unit="B") as bar,
         ):
             while block := response.read(_BLOCK):
                 stream.write(block)

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from gnnrec.errors import DataError
+from gnnrec.progress import Progress
 
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 TRUNCATED = "the gzip file is cut off; fetch it again"
@@ -38,9 +37,7 @@ def find_optional(folder: str | Path, *names: str) -> Path | None:
     return None
 
 
-def read_lines(
-    path: str | Path, encoding: str = "utf-8", progress: bool = False
-) -> Iterator[tuple[int, str]]:
+def read_lines(path: str | Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """Yield the number (from 1) and text of each line of a plain or gzipped file, without CR, LF and BOM.
 
     Memory stays bounded by the longest line. Raises DataError with the line number for bytes that are not of
@@ -52,13 +49,7 @@ def read_lines(
     try:
         with (
             path.open("rb") as raw,
-            tqdm(
-                total=path.stat().st_size,
-                unit="B",
-                unit_scale=True,
-                desc=path.name,
-                disable=None if progress else True,
-            ) as bar,
+            Progress(total=path.stat().st_size, name=path.name, unit="B") as bar,
         ):
             head = raw.peek(4)[:4]
             zipped = head[:2] == b"\x1f\x8b"
@@ -70,7 +61,7 @@ def read_lines(
                     line = line[3:]
                 yield number, line.decode(encoding).rstrip("\r\n")
                 if number % 50_000 == 0:
-                    bar.update(raw.tell() - bar.n)
+                    bar.update(raw.tell() - bar.done)
     except UnicodeDecodeError as error:
         raise _encoding_error(path, number, encoding, error) from error
     except EOFError as error:
@@ -117,7 +108,7 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Literals are parsed, never executed. Raises DataError with the line number for anything else.
     """
-    for number, line in read_lines(path, progress=True):
+    for number, line in read_lines(path):
         if not line.strip():
             continue
         try:

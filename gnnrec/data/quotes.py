@@ -58,7 +58,7 @@ def _has_quotes(path: Path) -> bool:
 
 def _taking(path: Path, encoding: str, taken: list[str]) -> Iterator[Any]:
     """Yield the lines of a file, each put into `taken` before; a carriage return alone ends one, too."""
-    for _, text in read_lines(path, encoding, progress=True):
+    for _, text in read_lines(path, encoding):
         for line in text.split("\r"):
             taken.append(line + "\n")
             yield taken[-1]

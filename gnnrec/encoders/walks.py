@@ -8,11 +8,11 @@ from functools import cached_property, lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from gnnrec.bags import Bags, weighted_sum
 from gnnrec.edges import EdgeStructure
 from gnnrec.graph import BipartiteGraph
+from gnnrec.progress import Progress
 
 BLOCK = 4_000_000  # visits counted at once
 
@@ -75,7 +75,7 @@ def walk_neighbours(
     weight = np.zeros((num_nodes, num_neighbours), dtype=np.float32)
     starts = np.flatnonzero(degree)
     blocks = np.array_split(starts, len(starts) * num_walks * walk_length // BLOCK + 1)
-    for block in tqdm(blocks, desc="walks", unit="block", disable=None, leave=False):
+    for block in Progress(blocks, name="walks", unit="block"):
         current, visits = np.repeat(block, num_walks), []
         for _ in range(walk_length):
             step = (random.random(len(current)) * degree[current]).astype(np.int64)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
-from tqdm import tqdm
 
 from gnnrec.errors import check_choice
 from gnnrec.evaluation.auc import block_auc
@@ -24,6 +23,7 @@ from gnnrec.evaluation.blocks import (
 from gnnrec.evaluation.prefilter import Prefilter, supported
 from gnnrec.evaluation.task import Task
 from gnnrec.evaluation.topk import NO_ITEM, ordered_top, sort_ties, tie_keys
+from gnnrec.progress import Progress
 
 CANDIDATES = ("joint", "warm_only", "cold_only")
 
@@ -79,7 +79,7 @@ def rank(
     unknown = np.full(len(users), np.nan)
     ranking = Ranking(users, items, hits, dict.fromkeys(ks, 0), unknown, unknown.copy())
     starts = range(0, len(users), pass_.size)
-    for start in tqdm(starts, desc="evaluate", disable=None, leave=False, delay=2):
+    for start in Progress(starts, name="evaluate", unit="block"):
         rows = slice(start, min(start + pass_.size, len(users)))
         relevant = pass_.relevant(users[rows])
         parts, ranking.gaps[rows], ranking.auc[rows] = pass_.block(users[rows], relevant)

@@ -10,11 +10,11 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from gnnrec.errors import check_range
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.step import Step
+from gnnrec.progress import Progress
 
 BLOCK = 256
 
@@ -96,8 +96,7 @@ def item_neighbours(train: BipartiteGraph, num_neighbours: int) -> tuple[Tensor,
     k = min(num_neighbours, train.num_items)
     neighbour = torch.zeros(train.num_items, num_neighbours, dtype=torch.long)
     weight = torch.zeros(train.num_items, num_neighbours)
-    starts = range(0, train.num_items, BLOCK)
-    for start in tqdm(starts, desc="item-item", disable=None if len(starts) > 40 else True):
+    for start in Progress(range(0, train.num_items, BLOCK), name="item-item", unit="block"):
         rows = np.arange(start, min(start + BLOCK, train.num_items))
         block = (by_item[rows] @ history).toarray()
         block[np.arange(len(rows)), rows] = 0.0

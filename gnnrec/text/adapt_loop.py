@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from gnnrec.errors import DataError
+from gnnrec.progress import Progress
 from gnnrec.text.adapt_config import AdaptConfig, learning_rate
 from gnnrec.text.adapt_objectives import DrawLoss
-from gnnrec.text.adapt_state import Progress, load_state, save_state
+from gnnrec.text.adapt_state import AdaptState, load_state, save_state
 from gnnrec.text.precision import has_bfloat16
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def train_weights(
     config: AdaptConfig,
     fingerprint: str,
     checkpoint: Path,
-) -> Progress:
+) -> AdaptState:
     """Run the steps, keep the state of the lowest held-out loss, and leave the network in it."""
     network.train()
     weights = {name: value for name, value in network.named_parameters() if value.requires_grad}
@@ -37,19 +37,19 @@ def train_weights(
     groups = [{"params": decayed, "weight_decay": config.weight_decay}]
     groups += [{"params": plain, "weight_decay": 0.0}] if plain else []
     optimizer = torch.optim.AdamW(groups, lr=config.lr, fused=True)
-    progress, best = Progress(fingerprint), {}
+    progress, best = AdaptState(fingerprint), {}
     if checkpoint.exists():
         progress, best = load_state(checkpoint, fingerprint, weights, optimizer)
         log.info("taken up at step %d of %d from '%s'", progress.step, config.steps, checkpoint)
     else:
         _evaluate(network, held_out, config, progress, weights, best)
     began = time.process_time() - progress.cpu_seconds
-    with tqdm(total=config.steps, initial=progress.step, desc="adapting", unit="step", disable=None) as bar:
+    with Progress(total=config.steps, initial=progress.step, name="adapting", unit="step") as bar:
         while progress.step < config.steps:
             loss = _step(network, draw, optimizer, config, progress.step)
             progress.step += 1
             progress.cpu_seconds = time.process_time() - began
-            bar.set_postfix(loss=f"{loss:.3f}", held_out=f"{progress.best:.3f}", refresh=False)
+            bar.note(f"loss {loss:.3f}, held out {progress.best:.3f}")
             bar.update()
             if progress.step % config.evaluate_every == 0 or progress.step == config.steps:
                 _evaluate(network, held_out, config, progress, weights, best, loss)
@@ -88,7 +88,7 @@ def _evaluate(
     network: nn.Module,
     held_out: DrawLoss,
     config: AdaptConfig,
-    progress: Progress,
+    progress: AdaptState,
     weights: dict[str, nn.Parameter],
     best: dict[str, Tensor],
     train_loss: float | None = None,

@@ -17,7 +17,7 @@ from gnnrec.files import whole_file
 
 
 @dataclass
-class Progress:
+class AdaptState:
     """Where an adaptation is: steps done, lowest held-out loss and its step, all losses, processor seconds."""
 
     fingerprint: str
@@ -30,7 +30,7 @@ class Progress:
 
 def save_state(
     path: Path,
-    progress: Progress,
+    progress: AdaptState,
     weights: dict[str, nn.Parameter],
     best: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
@@ -49,7 +49,7 @@ def save_state(
 
 def load_state(
     path: Path, fingerprint: str, weights: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, Tensor]]:
+) -> tuple[AdaptState, dict[str, Tensor]]:
     """Put a saved state back into the weights and the optimiser; return the progress and the best weights."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -59,7 +59,7 @@ def load_state(
             raise ValueError("it has no checksum")
         if metadata["checksum"] != tensor_checksum(tensors, metadata["progress"]):
             raise ValueError("its content does not match its checksum")
-        progress = Progress(**json.loads(metadata["progress"]))
+        progress = AdaptState(**json.loads(metadata["progress"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"the checkpoint '{path}' is damaged ({error}): delete it to begin again") from error
     if progress.fingerprint != fingerprint:

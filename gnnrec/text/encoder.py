@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from gnnrec.allocator import keep_freed_memory
 from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.files import cache_home
+from gnnrec.progress import Progress
 from gnnrec.text.cache import VectorCache, text_keys
 from gnnrec.text.config import TextConfig
 from gnnrec.text.controls import BAG_OF_WORDS_DIM, anonymize, bag_of_words
@@ -142,7 +142,7 @@ def _encode_missing(
     order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), texts[row]))
     done: list[np.ndarray] = []
     start, since = 0, time.monotonic()
-    with tqdm(total=len(texts), desc="encoding texts", unit="text", disable=None) as bar:
+    with Progress(total=len(texts), name="encoding texts", unit="text") as bar:
         for begin in range(0, len(order), _BLOCK):
             rows = order[begin : begin + _BLOCK]
             vectors = encoder.encode([texts[row] for row in rows])

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from gnnrec.allocator import keep_freed_memory
 from gnnrec.errors import GnnrecError, check_choice, check_range
@@ -20,6 +19,7 @@ from gnnrec.graph import PRECISIONS
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Step
 from gnnrec.objectives.sampling import NegativeSampler, uniform_draws
+from gnnrec.progress import Progress
 from gnnrec.training.checkpoint import load_checkpoint, save_checkpoint
 from gnnrec.training.memory import check_memory
 from gnnrec.training.sampler import SAMPLINGS, PairSampler, derive_seed
@@ -49,7 +49,7 @@ class TrainConfig:
             multiply the vectors of softmax losses and InfoNCE in it: faster, with rounded states and gradients
             (docs/performance.md has the effect on quality). Weights and scoring stay float32.
         select: metric of validation that chooses the epoch, without the `validation/` prefix.
-        checkpoint_seconds: least time between two checkpoints on disk.
+        checkpoint_seconds: least time between two checkpoints on disk, which are written after an epoch.
     """
 
     epochs: int = 100
@@ -79,17 +79,13 @@ class TrainConfig:
 
 @dataclass
 class History:
-    """One row per evaluation (per epoch where nothing is evaluated), which epoch was best, and what code trained."""
+    """Epochs done, one row per evaluation (per epoch where nothing is evaluated), the best, and what code trained."""
 
+    epoch: int
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_value: float = -math.inf
     code: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def epoch(self) -> int:
-        """The last epoch that has a row."""
-        return int(self.rows[-1]["epoch"]) if self.rows else 0
 
 
 Validate = Callable[[Recommender], dict[str, float]]
@@ -126,7 +122,7 @@ def fit(
     keep_freed_memory()
     validate = validate if config.eval_every else None
     optimizer = make_optimizer(model, config)
-    history, best = History(), {} if validate is None else _copy(model)
+    history, best = History(epoch=0), {} if validate is None else _copy(model)
     if checkpoint is not None and checkpoint.exists():
         history, best = _resume(checkpoint, model, optimizer, code)
     if code is not None and code not in history.code:
@@ -134,33 +130,29 @@ def fit(
     negatives = NegativeSampler(model.graph) if objective.reads("negative") else None
     pairs = PairSampler(model.graph, config.batch_size, config.sampling)
     saved, last = time.monotonic(), last_epoch or config.epochs
-    bar = tqdm(total=last, initial=history.epoch, desc="train", unit="epoch", disable=None, leave=False)
-    for epoch in range(history.epoch + 1, last + 1):
-        if validate is not None and _is_over(history, config):
-            break
-        began = time.perf_counter()
-        generator = torch.Generator(model.graph.device).manual_seed(derive_seed(seed, "epoch", epoch))
-        terms = _train_epoch(model, objective, config, optimizer, negatives, pairs, generator, epoch)
-        bar.update()
-        model.refresh()
-        if validate is not None and epoch % config.eval_every and epoch != config.epochs:
-            continue
-        trained = time.perf_counter()
-        row = {"epoch": epoch, **terms, "seconds/train": trained - began}
-        if validate is not None:
-            row |= validate(model)
-            row["seconds/validation"] = time.perf_counter() - trained
-            value = row[f"validation/{config.select}"]
-            if value > history.best_value:
-                history.best_value, history.best_epoch, best = value, epoch, _copy(model)
-            bar.set_postfix({config.select: f"{value:.4f}", "best": f"{history.best_value:.4f}"})
-        history.rows.append(row)
-        if on_row is not None:
-            on_row(row)
-        if checkpoint is not None and time.monotonic() - saved > config.checkpoint_seconds:
-            save_checkpoint(checkpoint, model, optimizer, best, vars(history))
-            saved = time.monotonic()
-    bar.close()
+    num_steps, begin = last * len(pairs), history.epoch * len(pairs)
+    with Progress(name="train", unit="step", total=num_steps, initial=begin) as progress:
+        for epoch in range(history.epoch + 1, last + 1):
+            if validate is not None and _is_over(history, config):
+                break
+            progress.note(f"epoch {epoch} of {last}{_last_value(history, config)}")
+            began = time.perf_counter()
+            generator = torch.Generator(model.graph.device).manual_seed(derive_seed(seed, "epoch", epoch))
+            terms = _train_epoch(
+                model, objective, config, optimizer, negatives, pairs, generator, epoch, progress
+            )
+            model.refresh()
+            history.epoch = epoch
+            if validate is None or epoch % config.eval_every == 0 or epoch == config.epochs:
+                row = {"epoch": epoch, **terms, "seconds/train": time.perf_counter() - began}
+                if validate is not None:
+                    best = _evaluate(model, validate, config, history, row) or best
+                history.rows.append(row)
+                if on_row is not None:
+                    on_row(row)
+            if checkpoint is not None and time.monotonic() - saved > config.checkpoint_seconds:
+                save_checkpoint(checkpoint, model, optimizer, best, vars(history))
+                saved = time.monotonic()
     if validate is not None:
         model.load_state_dict(best)
     model.refresh()
@@ -172,7 +164,12 @@ def _resume(
 ) -> tuple[History, dict[str, Tensor]]:
     """Put model and optimizer where a checkpoint left them; return the history and the weights that were best."""
     best, position = load_checkpoint(checkpoint, model, optimizer)
-    history = History(**position)
+    try:
+        history = History(**position)
+    except TypeError as error:
+        raise GnnrecError(
+            f"checkpoint '{checkpoint}' is of another version of gnnrec; delete it to train anew"
+        ) from error
     logger.info("resumed after epoch %d from %s", history.epoch, checkpoint)
     if history.code and code not in history.code:
         logger.warning(
@@ -182,6 +179,27 @@ def _resume(
             history.code[-1],
         )
     return history, best
+
+
+def _evaluate(
+    model: Recommender, validate: Validate, config: TrainConfig, history: History, row: dict[str, float]
+) -> dict[str, Tensor] | None:
+    """Add what validation gives to the row; return the weights where they are the best so far."""
+    began = time.perf_counter()
+    row |= validate(model)
+    row["seconds/validation"] = time.perf_counter() - began
+    value = row[f"validation/{config.select}"]
+    if value <= history.best_value:
+        return None
+    history.best_value, history.best_epoch = value, int(row["epoch"])
+    return _copy(model)
+
+
+def _last_value(history: History, config: TrainConfig) -> str:
+    if not history.best_epoch:
+        return ""
+    value = history.rows[-1][f"validation/{config.select}"]
+    return f", {config.select} {value:.4f} (best {history.best_value:.4f} at {history.best_epoch})"
 
 
 def _is_over(history: History, config: TrainConfig) -> bool:
@@ -201,6 +219,7 @@ def _train_epoch(
     pairs: PairSampler,
     generator: torch.Generator,
     epoch: int,
+    progress: Progress[Any],
 ) -> dict[str, float]:
     """Train one epoch; return the mean of each weighted term and of their sum, and the learning rate."""
     model.train()
@@ -215,6 +234,7 @@ def _train_epoch(
         terms = train_step(model, objective, optimizer, batch, generator, config.precision)
         for name, value in terms.items():
             sums[name] = sums[name] + value if name in sums else value.clone()
+        progress.update()
     means = {f"loss/{name}": float(value) / len(pairs) for name, value in sums.items()}
     if not math.isfinite(means["loss/total"]):
         bad = ", ".join(f"{k}={v:g}" for k, v in means.items())

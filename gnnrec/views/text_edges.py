@@ -10,11 +10,11 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from gnnrec.edges import EdgeStructure
 from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import BipartiteGraph
+from gnnrec.progress import Progress
 from gnnrec.views.view import View, draw
 
 BLOCK = 2**25  # entries of the similarity matrix at once
@@ -82,7 +82,7 @@ def nearest_texts(vectors: Tensor, seen: Tensor, k: int) -> tuple[Tensor, Tensor
     near = torch.zeros(len(x), k, dtype=torch.int64, device=x.device)
     cosine = torch.zeros(len(x), k, device=x.device)
     found, step = min(k, len(warm)), max(1, BLOCK // max(len(warm), 1))
-    for start in tqdm(range(0, len(x), step), desc="near texts", unit="block", disable=None, leave=False):
+    for start in Progress(range(0, len(x), step), name="near texts", unit="block"):
         rows = torch.arange(start, min(start + step, len(x)), device=x.device)
         similarity = (x[rows] @ x[warm].T).masked_fill_(rows.unsqueeze(1) == warm, 0)
         value, column = similarity.clamp_(min=0).topk(found, dim=1)

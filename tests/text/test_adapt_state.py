@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from gnnrec.errors import DataError
-from gnnrec.text.adapt_state import Progress, load_state, save_state
+from gnnrec.text.adapt_state import AdaptState, load_state, save_state
 
 
 def begun() -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
@@ -26,7 +26,7 @@ def begun() -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
 def checkpoint(tmp_path: Path) -> Path:
     weights, optimizer = begun()
     best = {name: value.detach() + 1 for name, value in weights.items()}
-    save_state(tmp_path / "c.safetensors", Progress("f", step=3, best=0.5), weights, best, optimizer)
+    save_state(tmp_path / "c.safetensors", AdaptState("f", step=3, best=0.5), weights, best, optimizer)
     return tmp_path / "c.safetensors"
 
 

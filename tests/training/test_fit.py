@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gnnrec import progress
 from gnnrec.encoders import LightGCN
 from gnnrec.errors import ConfigError, GnnrecError
 from gnnrec.features import IdTable, NodeFeatures
@@ -31,6 +32,7 @@ from gnnrec.objectives import (
 from gnnrec.training import History, TrainConfig, fit
 from gnnrec.training.checkpoint import load_checkpoint, read_position, save_checkpoint
 from gnnrec.training.fit import _learning_rate
+from gnnrec.training.sampler import PairSampler
 
 CONFIG = TrainConfig(epochs=6, batch_size=128, lr=0.02, select="ndcg@10", patience=3, checkpoint_seconds=0.0)
 
@@ -103,6 +105,42 @@ def test_a_run_stopped_and_resumed_is_one_never_interrupted(
     assert without_seconds(history) == without_seconds(expected)
     assert (history.best_epoch, history.best_value) == (expected.best_epoch, expected.best_value)
     assert [row["epoch"] for row in reported] == [2, 4, 6][:stop] + [2, 4, 6][stop - 1 :]
+
+
+def test_a_run_killed_between_evaluations_loses_no_whole_epoch(setting: Any, tmp_path: Path) -> None:
+    config = replace(CONFIG, eval_every=3)
+    whole, expected = train(setting, config)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+
+    epoch = PairSampler.epoch
+
+    def killed(pairs: PairSampler, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        if checkpoint.exists() and read_position(checkpoint)["epoch"] == 2:
+            raise KeyboardInterrupt
+        return epoch(pairs, generator)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PairSampler, "epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(setting, config, checkpoint=checkpoint)
+    assert read_position(checkpoint)["rows"] == []
+    resumed, history = train(setting, config, checkpoint=checkpoint)
+    assert equal(weights(whole), weights(resumed))
+    assert without_seconds(history) == without_seconds(expected)
+
+
+def test_progress_counts_steps_and_tells_the_epoch(
+    setting: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    model, history = train(setting, replace(CONFIG, epochs=2))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train")]
+    steps = len(PairSampler(model.graph, CONFIG.batch_size))
+    assert len(lines) == 2 * steps
+    assert lines[0].startswith(f"train: 1 of {2 * steps} steps, ")
+    assert lines[0].endswith(", epoch 1 of 2")
+    first = history.rows[0]["validation/ndcg@10"]
+    assert lines[-1].endswith(f", epoch 2 of 2, ndcg@10 {first:.4f} (best {first:.4f} at 1)")
 
 
 def test_a_resumed_run_that_was_over_stays_as_it_was(setting: Any, tmp_path: Path) -> None:
@@ -300,6 +338,15 @@ def test_a_checkpoint_of_another_model_is_told(
     path, model = tmp_path / "checkpoint.safetensors", plain_model()
     save_checkpoint(path, model, make_optimizer(model), {}, {"rows": [], "best_epoch": 0, "best_value": 0.0})
     with pytest.raises(GnnrecError, match=r"another model.*delete it to train anew"):
+        train(setting, checkpoint=path)
+
+
+def test_a_checkpoint_of_another_version_is_told(
+    setting: Any, plain_model: Callable[[], Recommender], tmp_path: Path
+) -> None:
+    path, model = tmp_path / "checkpoint.safetensors", setting.model()
+    save_checkpoint(path, model, make_optimizer(model), {}, {"rows": [], "best_epoch": 0, "best_value": 0.0})
+    with pytest.raises(GnnrecError, match=r"another version.*delete it to train anew"):
         train(setting, checkpoint=path)
 
 

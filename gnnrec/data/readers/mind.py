@@ -45,7 +45,7 @@ def read_mind(folder: str | Path, name: str | None = None, history: bool = True)
     path = find_file(folder, "behaviors.tsv")
     users, items, times = IdCollector(), IdCollector(), array("q")
     first: dict[tuple[str, str], int] = {}
-    for number, line in read_lines(path, progress=True):
+    for number, line in read_lines(path):
         fields = line.split("\t")
         if len(fields) != 5:
             raise DataError(
