@@ -39,8 +39,7 @@ def read_tabular(
 
     Args:
         path: a .csv, .tsv or .parquet file (.gz allowed for the first two).
-        user, item, rating, timestamp: its column names; the last two are read only if named. Times are
-        seconds or
+        user, item, rating, timestamp: its column names; the last two are read only if named. Times are seconds or
             milliseconds since 1970, or ISO dates.
         items, users: tables with the id columns `item_id` and `user_id`; all their columns are kept. Ids of
             text files are numbers where all of them, here and in the interactions, stay as they are written
