@@ -1,3 +1,5 @@
+"""A bar where it can be redrawn, a line a minute where it cannot, nothing for what is short."""
+
 from __future__ import annotations
 
 import fcntl
@@ -81,7 +83,7 @@ def test_bytes_and_an_unknown_end(clock: Clock, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == "file.gz: 2.50M bytes, 01:00 gone\n"
 
 
-def test_an_error_passes_through_and_closes(clock: Clock) -> None:
+def test_an_error_passes_through(clock: Clock) -> None:
     def work() -> None:
         with Progress(name="train", unit="step", total=2) as bar:
             bar.update()
