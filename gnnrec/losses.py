@@ -116,8 +116,9 @@ def info_nce(
     """Contrast two views of the same rows, mean over rows: -log(exp(s_ii / t) / sum_j exp(s_ij / t)), s cosine.
 
     van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, eq. 4, in the form of SGL
-    (https://arxiv.org/abs/2010.10783, eq. 10): negatives are the rows of `second` only. SGL and SimGCL sum over the
-    batch in their papers and average in their code; a weight for the sum is ours divided by the batch size.
+    (https://arxiv.org/abs/2010.10783, eq. 10): negatives are the rows of `second` only. SGL sums over the batch,
+    in the paper and in the authors' code, and SimGCL in the paper alone; a weight for the sum is ours divided by the
+    batch size.
 
     Shapes: first, second [rows, dim], weight [rows] -> scalar.
     """

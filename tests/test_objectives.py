@@ -35,7 +35,7 @@ from gnnrec.objectives import (
     known_pairs,
 )
 from gnnrec.objectives.step import rows
-from gnnrec.views import LayerNoise, View, augment
+from gnnrec.views import EdgeDropout, LayerNoise, View, augment
 
 NUM_USERS, NUM_ITEMS, DIM = 14, 11, 6  # the last two items have no train pair
 
@@ -340,7 +340,7 @@ def test_terms_in_other_terms_see_the_states_of_the_step(wrapped: Any) -> None:
 
 def test_layers_are_kept_only_where_a_term_needs_them() -> None:
     assert Objective({"a": Weighted(CrossLayer())}).keep_layers
-    assert not Objective({"a": Weighted(BPR()), "b": Weighted(Contrast([]))}).keep_layers
+    assert not Objective({"a": Weighted(BPR()), "b": Weighted(Contrast([EdgeDropout(0.5)]))}).keep_layers
 
 
 @pytest.mark.parametrize(

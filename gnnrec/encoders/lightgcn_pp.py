@@ -44,7 +44,9 @@ class LightGCNpp(nn.Module):
         layers, own = [view.x], F.normalize(view.x, dim=-1)
         for layer in range(1, self.num_layers + 1):
             graph = view.graph_at(layer)
-            length = layers[-1].norm(dim=-1, keepdim=True).clamp(min=1e-12)
+            length = layers[-1].norm(dim=-1, keepdim=True)
+            # A row of zeros, such as a mask token that starts there, stays one; over 1e-12 its gradient would be huge.
+            length = torch.where(length > 1e-12, length, torch.inf)
             message = layers[-1] * (_degree_power(graph.degree, -self.beta) / length)
             state = _degree_power(graph.degree, -self.alpha) * graph.propagate(message, "sum")
             if graph.isolated is not None:

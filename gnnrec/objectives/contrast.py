@@ -23,8 +23,9 @@ class Contrast:
     """InfoNCE between two views of the batch's users and of its positive items, summed over the two sides.
 
     Wu et al. 2021, SGL, https://arxiv.org/abs/2010.10783, eq. 10 and 11, with means over the distinct nodes of the
-    batch (as SELFRec's code; the paper sums). With LayerNoise as the only augmentation this is SimGCL's term, with
-    `intra_view` GRACE's (see losses.grace; without its projection head).
+    batch, which are the negatives, too (as SELFRec's code; SGL's sums, and has all users or items for negatives). With
+    LayerNoise as the only augmentation this is SimGCL's term, with `intra_view` GRACE's (see losses.grace; without its
+    projection head).
 
     Args:
         first, second: augmentations of the two views; `second` defaults to a fresh draw of `first`.
@@ -37,6 +38,9 @@ class Contrast:
         refresh: the graphs of the two views are drawn anew after so many steps, and at the start of every epoch; 0 for
             an epoch, as SGL's authors do; 1 for every step. All but 1 save drawing, and need
             augmentations that change the graph alone.
+
+    Views that are drawn for every step are drawn on top of the model's own augmentations: what these take away is in
+    neither view. Views that are kept are drawn from the train graph, so that no draw of the main view stays with them.
     """
 
     first: Sequence[Augmentation]
@@ -53,6 +57,8 @@ class Contrast:
         self._age = 0
         check_range("temperature", self.temperature, "Contrast", low=0, low_open=True)
         check_range("degree_power", self.degree_power, "Contrast")
+        if not self.first and not self.second:
+            raise ConfigError("'Contrast' needs an augmentation in 'first' or 'second' (got none in either)")
         if self.max_nodes is not None:
             check_range("max_nodes", self.max_nodes, "Contrast", low=2)
 
@@ -77,14 +83,15 @@ class Contrast:
             return [augment(step.view, recipe, step.generator) for recipe in recipes]
         main = step.view
         if not self._kept or (self.refresh and self._age >= self.refresh):
-            views = [augment(main, recipe, step.generator) for recipe in recipes]
+            whole = replace(main, graph=step.train, layer_graphs=None)
+            views = [augment(whole, recipe, step.generator) for recipe in recipes]
             if any(view.x is not main.x or view.perturb is not main.perturb for view in views):
                 raise ConfigError(
                     "'refresh' must be 1 in 'Contrast' where augmentations change features or layers, not the graph "
                     f"alone (got {self.refresh})"
                 )
             keep = getattr(step.encoder, "fixed_structure", False)
-            self._kept = [None if view is main else _graphs(view, compact=not keep) for view in views]
+            self._kept = [None if view is whole else _graphs(view, compact=not keep) for view in views]
             self._age = 0
         self._age += 1
         return [
@@ -121,6 +128,10 @@ class CrossLayer:
         check_range("item_weight", self.item_weight, "CrossLayer", low=0)
         if self.anchor is not None:
             check_range("anchor", self.anchor, "CrossLayer", low=0)
+            if self.anchor == self.layer:
+                raise ConfigError(
+                    f"'anchor' must not be 'layer' itself in 'CrossLayer' (both are {self.layer})"
+                )
 
     def check_encoder(self, encoder: nn.Module, dim: int) -> None:
         """Raise a ConfigError where the encoder has too few layers, or a final state of another width than a layer."""

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gnnrec.errors import check_range
+from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.sampling import NegativeSampler
-from gnnrec.objectives.step import Step, Term, check_reads, rows
+from gnnrec.objectives.step import Step, Term, check_reads, parts, rows
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Negatives:
     cosine: bool = False
 
     def __post_init__(self) -> None:
-        check_reads(self.term, "negative", "Negatives")
+        _check_inner(self.term, "negative", "Negatives")
         check_range("num_negatives", self.num_negatives, "Negatives", low=1)
         check_range("power", self.power, "Negatives", low=0)
         check_range("pool", self.pool, "Negatives", low=1)
@@ -85,7 +85,8 @@ class MixedNegatives:
     final state is no weighted sum of its layers (all but LightGCN), the final states are mixed, as one layer.
 
     Args:
-        term: as for Negatives; it reads the mixture as its only negative.
+        term: one on the scores of the sampled negatives (BPR, BCE, CosineContrastive, BilateralSoftmax); it reads the
+            mixture as its only negative.
         num_negatives: candidates per pair. power: as for Negatives.
     """
 
@@ -95,7 +96,7 @@ class MixedNegatives:
     needs_layers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_reads(self.term, "negative", "MixedNegatives")
+        _check_inner(self.term, "negative_emb", "MixedNegatives")
         check_range("num_negatives", self.num_negatives, "MixedNegatives", low=1)
         check_range("power", self.power, "MixedNegatives", low=0)
         self._sampler = _Sampler(self.power)
@@ -116,3 +117,14 @@ class MixedNegatives:
         mixed = share * positive + (1 - share) * rows(layer, node(negative))
         best = torch.einsum("bd,bnd->bn", step.user_emb, mixed).argmax(dim=1)
         return mixed.gather(1, best.view(-1, 1, 1).expand(-1, 1, mixed.shape[2])).squeeze(1)
+
+
+def _check_inner(term: Term, field: str, where: str) -> None:
+    """Raise a ConfigError unless a term reads what it is given, and nothing inside it takes other negatives instead."""
+    check_reads(term, field, where)
+    for part in parts(term):
+        if isinstance(part, (Negatives, MixedNegatives)):
+            raise ConfigError(
+                f"'{where}' gives its term negatives, and the {type(part).__name__} inside it would take others "
+                "instead: leave one of them out"
+            )

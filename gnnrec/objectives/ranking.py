@@ -16,7 +16,7 @@ from gnnrec.objectives.step import Step
 class BPR:
     """Pairwise ranking against the sampled negatives (see losses.bpr), dot-product scores."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"negative", "weight"})
+    reads: ClassVar[frozenset[str]] = frozenset({"negative", "negative_emb", "weight"})
 
     def __call__(self, step: Step) -> Tensor:
         return losses.bpr(*step.scores(), step.weight)
@@ -26,7 +26,7 @@ class BPR:
 class BCE:
     """Binary cross-entropy of positives against the sampled negatives (see losses.bce), dot-product scores."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"negative", "weight"})
+    reads: ClassVar[frozenset[str]] = frozenset({"negative", "negative_emb", "weight"})
 
     def __call__(self, step: Step) -> Tensor:
         return losses.bce(*step.scores(), step.weight)
@@ -36,7 +36,7 @@ class BCE:
 class CosineContrastive:
     """SimpleX's loss on cosine scores against the sampled negatives (see losses.cosine_contrastive)."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"negative", "weight"})
+    reads: ClassVar[frozenset[str]] = frozenset({"negative", "negative_emb", "weight"})
     margin: float = 0.9
     negative_weight: float = 1.0
 
@@ -53,7 +53,7 @@ class CosineContrastive:
 class BilateralSoftmax:
     """BSL on cosine scores against the sampled negatives (see losses.bilateral_softmax)."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"negative", "weight"})
+    reads: ClassVar[frozenset[str]] = frozenset({"negative", "negative_emb", "weight"})
     positive_temperature: float = 0.1
     negative_temperature: float = 0.1
 

@@ -12,13 +12,15 @@ from gnnrec.allocator import available_memory
 from gnnrec.encoders import LightGCN
 from gnnrec.errors import GnnrecError
 from gnnrec.model import Recommender
-from gnnrec.objectives import Contrast, Objective
+from gnnrec.objectives import Contrast, MixedNegatives, Negatives, Objective
 
 logger = logging.getLogger(__name__)
 GIB = float(1 << 30)
 # Structure 20, weight 4, operator 8, keys of the negatives 8, order of an epoch 8; while it is built, sorting takes
 # 16 more.
 BYTES_PER_EDGE = 64
+# Six float32 numbers forward, and their gradients.
+BYTES_PER_ATTENTION = 48
 # An estimate this much above what is free is refused; below it only a warning is due.
 FAR_ABOVE = 1.5
 
@@ -52,13 +54,14 @@ ADVICE = {
 def estimate_memory(
     model: Recommender, objective: Objective, batch_size: int, num_negatives: int = 1
 ) -> Estimate:
-    """Estimate the peak of training from shapes alone; measured peaks lie within a factor of 2 (docs/performance.md).
+    """Estimate the peak of training from shapes alone; for LightGCN within a factor of 2 (docs/performance.md).
 
     weights: every trained number five times (itself, gradient, two moments, the best so far), frozen ones once.
     states: node matrices of [num_nodes, dim] alive at once. LightGCN keeps none for the backward pass, whatever its
     depth: x, two states, two gradients; every other encoder keeps about four per layer. A contrast makes two more
     passes. edges: BYTES_PER_EDGE, and 16 for each view with edges of its own, 20 more for the structure of one that is
-    kept. batch: rows and their gradients.
+    kept; attention keeps BYTES_PER_ATTENTION for each edge, head and layer. batch: rows and their gradients, those of
+    negatives that a term draws for itself included.
     """
     graph, encoder = model.graph, model.encoder
     trained = sum(p.numel() * p.element_size() for p in model.parameters())
@@ -70,8 +73,12 @@ def estimate_memory(
     num_layers = int(getattr(encoder, "num_layers", 2))
     each = 0 if isinstance(encoder, LightGCN) else 4 * max(num_layers, 1)
     states = matrix * (5 + each + (1 + each) * num_views)
-    batch = 4 * 4 * width * batch_size * (2 + num_negatives) * (1 + num_views)
+    num_rows = 2 + max([num_negatives, *(_own_negatives(term, num_layers) for term in _terms(objective))])
+    batch = 4 * 4 * width * batch_size * num_rows * (1 + num_views)
     per_edge = BYTES_PER_EDGE + sum(2 * (16 if term.refresh == 1 else 36) for term in contrasts)
+    if hasattr(encoder, "attention"):
+        heads = int(getattr(encoder, "num_heads", 1))
+        per_edge += BYTES_PER_ATTENTION * heads * num_layers * (1 + num_views)
     edges = graph.num_edges * per_edge
     return Estimate(5 * trained + frozen, states, edges, batch)
 
@@ -82,6 +89,13 @@ def _terms(objective: Objective) -> Iterator[object]:
         while term is not None:
             yield term
             term = getattr(term, "term", None)
+
+
+def _own_negatives(term: object, num_layers: int) -> int:
+    """Return how many rows of negatives for each pair a term draws itself."""
+    if isinstance(term, Negatives):
+        return term.num_negatives * term.pool
+    return term.num_negatives * (num_layers + 1) if isinstance(term, MixedNegatives) else 0
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -93,3 +93,16 @@ def test_perturbation_and_layer_graphs_reach_every_layer() -> None:
 def test_a_wrong_argument_is_told(arguments: dict) -> None:
     with pytest.raises(ConfigError, match=f"'{next(iter(arguments))}' must be in"):
         LightGCNpp(DIM, **arguments)
+
+
+def test_a_row_of_zeros_takes_no_huge_gradient() -> None:
+    """A mask token starts at zero; over a clamped length its gradient would grow with every layer."""
+    view = make_view()
+    x = view.x.detach().clone()
+    x[[0, NUM_USERS]] = 0
+    x.requires_grad_()
+    view = View(x, view.graph)
+    LightGCNpp(DIM, num_layers=4)(view).final.square().sum().backward()
+    assert x.grad is not None
+    assert bool(torch.isfinite(x.grad).all())
+    assert float(x.grad.abs().max()) < 1e3

@@ -32,7 +32,7 @@ def test_contrast_of_one_view_with_itself_is_info_nce_of_its_distinct_nodes() ->
     users, items = step.train.split(step.states.final)
     u, i = users[step.user.unique()], items[step.positive.unique()]
     expected = losses.info_nce(u, u, 0.3) + losses.info_nce(i, i, 0.3)
-    torch.testing.assert_close(Contrast([], temperature=0.3)(step), expected)
+    torch.testing.assert_close(Contrast([EdgeDropout(0.0)], temperature=0.3)(step), expected)
 
 
 def test_contrast_draws_two_views_and_the_step_decides_which() -> None:
@@ -92,6 +92,24 @@ def test_a_view_that_nothing_augments_is_the_main_view_kept_or_not() -> None:
         term = Contrast([EdgeDropout(0.5)], [], refresh=refresh)
         for step in (make_step(), make_step(seed=1)):
             assert term._views(step)[1] is step.view
+
+
+def test_kept_views_are_of_the_train_graph_and_those_of_one_step_of_the_main_view() -> None:
+    step = make_step()
+    step.view = NodeDropout(0.5, "items")(step.view, step.generator)
+    gone = step.view.graph.isolated
+    assert gone is not None
+    assert gone.sum() > 5
+    kept, anew = (Contrast([EdgeDropout(0.1)], refresh=n)._views(step)[0].graph for n in (0, 1))
+    assert bool(anew.isolated[gone].all())
+    assert kept.isolated is None or not bool(kept.isolated[gone].all())
+
+
+def test_contrasts_of_a_thing_with_itself_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'Contrast' needs an augmentation"):
+        Contrast([])
+    with pytest.raises(ConfigError, match=r"'anchor' must not be 'layer' itself .* \(both are 2\)"):
+        CrossLayer(layer=2, anchor=2)
 
 
 def test_kept_views_follow_the_weights() -> None:

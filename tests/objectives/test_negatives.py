@@ -15,6 +15,7 @@ from gnnrec.errors import ConfigError
 from gnnrec.objectives import (
     BPR,
     L2,
+    Constraint,
     Contrast,
     CosineContrastive,
     InversePropensity,
@@ -26,13 +27,14 @@ from gnnrec.objectives import (
     Weighted,
 )
 from gnnrec.objectives.sampling import NegativeSampler
+from gnnrec.views import EdgeDropout
 from tests.test_objectives import DIM, interacted, make_step
 
 
 class Noted:
     """A term that keeps the negatives it was given."""
 
-    reads = frozenset({"negative"})
+    reads = frozenset({"negative", "negative_emb"})
 
     def __call__(self, step: Step) -> Tensor:
         self.step = step
@@ -166,10 +168,29 @@ def test_a_sampler_is_made_once_per_graph(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("wrap", [Negatives, MixedNegatives])
-@pytest.mark.parametrize("term", [Softmax(), Contrast([]), InversePropensity(Softmax())])
+@pytest.mark.parametrize("term", [Softmax(), Contrast([EdgeDropout(0.5)]), InversePropensity(Softmax())])
 def test_a_term_without_sampled_negatives_is_refused(wrap: Any, term: Any) -> None:
-    with pytest.raises(ConfigError, match=r"must be one that reads 'step\.negative'"):
+    with pytest.raises(ConfigError, match=r"must be one that reads 'step\.negative"):
         wrap(term)
+
+
+def test_a_term_that_would_not_see_the_mixture_is_refused() -> None:
+    for term in (L2(), Constraint()):
+        with pytest.raises(
+            ConfigError, match=rf"'step\.negative_emb' in 'MixedNegatives' \(got {type(term).__name__}"
+        ):
+            MixedNegatives(term)
+
+
+@pytest.mark.parametrize("wrap", [Negatives, MixedNegatives])
+@pytest.mark.parametrize(
+    "inner", [Negatives(BPR()), MixedNegatives(BPR()), InversePropensity(Negatives(BPR()))]
+)
+def test_negatives_that_others_would_replace_are_refused(wrap: Any, inner: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"Negatives inside it would take others instead: leave one of them out"
+    ):
+        wrap(inner)
 
 
 def test_terms_may_be_wrapped_twice() -> None:

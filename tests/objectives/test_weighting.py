@@ -24,6 +24,7 @@ from gnnrec.objectives import (
     Softmax,
     Step,
 )
+from gnnrec.views import EdgeDropout
 from tests.test_objectives import interacted, make_step
 
 TERMS = [
@@ -123,7 +124,7 @@ def test_the_tail_is_learned_better_with_weights() -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: InversePropensity(Contrast([])), "must be one that reads 'step.weight'"),
+        (lambda: InversePropensity(Contrast([EdgeDropout(0.5)])), "must be one that reads 'step.weight'"),
         (lambda: InversePropensity(BPR(), max_weight=0.5), "'max_weight' must be in"),
         (lambda: InversePropensity(BPR(), power=float("nan")), "'power' must be in"),
     ],

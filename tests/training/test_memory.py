@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from gnnrec.encoders import GraphSAGE, LightGCN
+from gnnrec.encoders import GAT, GraphSAGE, LightGCN
 from gnnrec.errors import GnnrecError
 from gnnrec.features import IdTable, NodeFeatures
 from gnnrec.graph import BipartiteGraph
 from gnnrec.model import Recommender
-from gnnrec.objectives import BPR, Contrast, Objective, Weighted
+from gnnrec.objectives import BPR, Contrast, MixedNegatives, Negatives, Objective, Weighted
+from gnnrec.objectives.step import Term
 from gnnrec.training import TrainConfig, fit, memory
-from gnnrec.training.memory import BYTES_PER_EDGE, estimate_memory
+from gnnrec.training.memory import BYTES_PER_ATTENTION, BYTES_PER_EDGE, estimate_memory
 from gnnrec.views import EdgeDropout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,22 @@ def test_views_and_layers_that_are_kept_cost_more() -> None:
     deep = [estimate_memory(make_model(encoder=LightGCN(8, depth)), RANK, 64).states for depth in (1, 6)]
     assert deep[0] == deep[1]
     assert estimate_memory(make_model(encoder=GraphSAGE(8, 2)), RANK, 64).states > plain.states
+
+
+def test_attention_keeps_numbers_of_every_edge_head_and_layer() -> None:
+    plain = estimate_memory(make_model(), RANK, 64).edges
+    gat = estimate_memory(make_model(encoder=GAT(8, num_layers=3, num_heads=2)), RANK, 64).edges
+    assert gat - plain == 300 * 3 * 2 * BYTES_PER_ATTENTION
+    sage = GraphSAGE(8, 2, aggregator="attention")
+    assert estimate_memory(make_model(encoder=sage), RANK, 64).edges - plain == 300 * 2 * BYTES_PER_ATTENTION
+
+
+@pytest.mark.parametrize(
+    ("term", "rows"), [(Negatives(BPR(), 2, pool=16), 2 * 16), (MixedNegatives(BPR(), 16), 16 * 4)]
+)
+def test_negatives_that_a_term_draws_count(term: Term, rows: int) -> None:
+    batch = estimate_memory(make_model(), Objective({"rank": Weighted(term)}), 64).batch
+    assert batch == estimate_memory(make_model(), RANK, 64, num_negatives=rows).batch
 
 
 def test_fit_tells_the_need_before_it_starts(caplog: pytest.LogCaptureFixture) -> None:
