@@ -17,7 +17,7 @@ from gnnrec.report.data_figures import draw_figures
 def show(options: argparse.Namespace) -> None:
     """Print the facts and draw the figures."""
     dataset = load_dataset(options.dataset)
-    facts = describe(dataset, tuple(options.text))
+    facts = describe(dataset, options.text)
     if options.split:
         facts["held_out"] = held_out_facts(make_split(dataset, options.split, options.seed))
     print(json.dumps(facts, indent=1, ensure_ascii=False) if options.json else format_facts(facts))
@@ -34,7 +34,10 @@ def main() -> int:
     parser.add_argument("dataset", help="a bundled name, a native folder, or a name below the data home")
     parser.add_argument("--figures", metavar="FOLDER", help="draw figures there")
     parser.add_argument(
-        "--text", nargs="+", default=["text"], metavar="COLUMN", help="the text columns of the items"
+        "--text",
+        nargs="+",
+        metavar="COLUMN",
+        help="the text columns of the items (default: text, else those of the card's template)",
     )
     parser.add_argument("--split", metavar="NAME", help="compare the validation and test pairs of this split")
     parser.add_argument("--seed", type=int, default=0, help="of the split (0)")

@@ -80,7 +80,7 @@ def number(
     """
     column = f"{kind}_id"
     if table is not None:
-        _check_distinct(table, column, source)
+        _check_ids(table, column, source)
     names = pd.Index(ids.names)
     unlisted = names if table is None else names[pd.Index(table[column]).get_indexer(names) < 0]
     extra = _sorted(unlisted)
@@ -104,7 +104,13 @@ def _sorted(names: pd.Index) -> np.ndarray:
     return np.array(sorted(values, key=lambda name: (not isinstance(name, int), name)), dtype=object)
 
 
-def _check_distinct(table: pd.DataFrame, column: str, source: str) -> None:
+def _check_ids(table: pd.DataFrame, column: str, source: str) -> None:
+    missing = (table[column].isna() | (table[column] == "")).to_numpy()
+    if missing.any():
+        raise DataError(
+            f"column '{column}' of the table that belongs to '{source}' misses {int(missing.sum())} ids (the first in "
+            f"row {int(np.flatnonzero(missing)[0]) + 1}); write them, or remove these rows"
+        )
     repeated = table[column].duplicated()
     if repeated.any():
         rows = np.flatnonzero(table[column] == table.loc[repeated, column].iloc[0])
@@ -212,17 +218,24 @@ def check_times(values: np.ndarray, source: str, now: float | None = None) -> np
     """Return times as int64 seconds; milliseconds throughout are divided by 1000.
 
     Missing times, mixed units (some values a thousand times others) and times more than a day ahead of `now`
-    (this machine's clock) are a DataError with file and row.
+    (this machine's clock) or beyond 64 bits are a DataError with file and row.
     """
     times = np.asarray(values)
-    if times.dtype.kind == "f":
+    if times.dtype.kind in "fu":
         missing = ~np.isfinite(times)
         if missing.any():
             raise DataError(
                 f"'{source}': the timestamp in row {int(np.flatnonzero(missing)[0]) + 1} is missing"
             )
+        beyond = ~(np.abs(times) < 2.0**63)  # these would become other numbers below
+        if beyond.any():
+            row = int(np.flatnonzero(beyond)[0])
+            raise DataError(
+                f"'{source}': the timestamp {times[row]} in row {row + 1} is no time ({int(beyond.sum())} such rows); "
+                "times are seconds since 1970"
+            )
     times = times.astype(np.int64)
-    if times.dtype.kind != "i" or not len(times):
+    if not len(times):
         return times
     milliseconds = times > 100_000_000_000
     if milliseconds.any():

@@ -12,6 +12,7 @@ import numpy as np
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.groups import item_groups, text_lengths
 from gnnrec.data.tables import table_report
+from gnnrec.errors import ConfigError, suggest
 
 _STATED = (
     "title",
@@ -27,12 +28,21 @@ _STATED = (
 )
 
 
-def describe(dataset: Dataset, text_columns: Sequence[str] = ("text",)) -> dict[str, Any]:
+def describe(dataset: Dataset, text_columns: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the measured facts of a data set, and those that its card states, as plain JSON values.
 
     Text coverage (share of items with text in `text_columns`) is given overall, weighted by interactions,
-    and by popularity group (head, mid, tail by quantile; cold: no interaction at all).
+    and by popularity group (head, mid, tail by quantile; cold: no interaction at all). By default the columns are
+    `text`, or where there is none those of the card's template of item texts. Raises a ConfigError for a column
+    that is named and not there.
     """
+    columns = _text_columns(dataset) if text_columns is None else text_columns
+    for name in columns:
+        if text_columns is not None and name not in dataset.items.columns:
+            raise ConfigError(
+                f"unknown text column '{name}' of data set '{dataset.name}'"
+                f"{suggest(name, map(str, dataset.items.columns))}"
+            )
     rows = dataset.interactions
     counts = rows.item_counts()
     num_active_users = int(np.count_nonzero(rows.user_counts()))
@@ -60,11 +70,17 @@ def describe(dataset: Dataset, text_columns: Sequence[str] = ("text",)) -> dict[
         facts["rating"] = {"min": float(rows.rating.min()), "max": float(rows.rating.max())}
         facts["rating"]["mean"] = float(rows.rating.mean(dtype=np.float64))
     facts.update(_time_span(dataset))
-    facts["text"] = text_coverage(dataset, text_columns)
+    facts["text"] = text_coverage(dataset, columns)
     if dataset.tables:
         facts["tables"] = table_report(dataset)
     facts.update({key: dataset.card[key] for key in _STATED if key in dataset.card})
     return facts
+
+
+def _text_columns(dataset: Dataset) -> list[str]:
+    template = dataset.card.get("text")
+    pairs = template.get("item") if isinstance(template, dict) else None
+    return ["text"] if "text" in dataset.items.columns or not pairs else [column for _, column in pairs]
 
 
 def gini(counts: np.ndarray) -> float:

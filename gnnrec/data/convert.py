@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.interactions import Interactions
-from gnnrec.data.tables import entity_of_items, knowledge_graph
+from gnnrec.data.tables import entity_of_items, knowledge_graph, table_ids
 from gnnrec.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def to_hetero_data(dataset: Dataset, interactions: Interactions | None = None) -
     for name, table in dataset.tables.items():
         for (left, right), (source, target) in _PAIRS.items():
             if {left, right} <= set(table.columns):
-                edges = _edges(table[left].to_numpy(), table[right].to_numpy())
+                edges = _edges(*(_numbers(pd.Series(table[column]), name) for column in (left, right)))
                 _check_inside(edges, data[source].num_nodes, data[target].num_nodes, name)
                 data[source, name, target].edge_index = edges
                 break
@@ -61,6 +61,15 @@ def to_hetero_data(dataset: Dataset, interactions: Interactions | None = None) -
 
 def _edges(source: np.ndarray, target: np.ndarray) -> torch.Tensor:
     return torch.tensor(np.stack([source, target]).astype(np.int64))
+
+
+def _numbers(column: pd.Series, name: str) -> np.ndarray:
+    if not pd.api.types.is_numeric_dtype(column):
+        raise DataError(
+            f"column '{column.name}' of the side table '{name}' must hold the numbers of users or items, from 0 "
+            f"(got {column.dtype}); number them in the order of the user or item table, or leave the table out"
+        )
+    return table_ids(column)
 
 
 def _check_inside(edges: torch.Tensor, num_sources: int, num_targets: int, name: str) -> None:

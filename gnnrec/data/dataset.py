@@ -80,7 +80,7 @@ class Dataset:
         """Return a SHA-256 of interactions, published split, user and item tables, and recipe; not of row order."""
         digest = hashlib.sha256(self.interactions.fingerprint().encode())
         if self.published is not None:
-            order = self.interactions.canonical_order()
+            order = self.interactions.canonical_order(ties=self.published)
             digest.update(
                 np.ascontiguousarray(self.published if order is None else self.published[order]).data
             )

@@ -156,7 +156,8 @@ def unpack(archive: str | Path, folder: str | Path, max_bytes: int = 64 * 1024**
     """Unpack a .zip, .tar, .tar.gz, .tgz or .tar.bz2 archive into `folder`: all of it or nothing.
 
     Only plain files and folders are written. A member with an absolute path, with '..', or that is a link or
-    a device is a DataError, and so is more than `max_bytes` of content; sizes are counted, not believed.
+    a device is a DataError, and so is one that is in `folder` already, and more than `max_bytes` of content;
+    sizes are counted, not believed.
     """
     archive, folder = Path(archive), Path(folder)
     try:
@@ -165,7 +166,7 @@ def unpack(archive: str | Path, folder: str | Path, max_bytes: int = 64 * 1024**
             room = max_bytes
             for name, stream in _members(archive):
                 room -= _write_member(stream, Path(scratch) / _safe(name, archive), room, archive)
-            _move_into(Path(scratch), folder)
+            _move_into(Path(scratch), folder, archive)
     except _BROKEN as error:
         raise DataError(f"'{archive}' is broken or cut off: {error}") from error
     except RuntimeError as error:  # a password or a compression that Python does not have
@@ -218,9 +219,17 @@ def _write_member(stream: IO[bytes], path: Path, room: int, archive: Path) -> in
     return written
 
 
-def _move_into(scratch: Path, folder: Path) -> None:
+def _move_into(scratch: Path, folder: Path, archive: Path) -> None:
     folder.mkdir(exist_ok=True)
-    for entry in sorted(scratch.rglob("*")):
+    entries = sorted(scratch.rglob("*"))
+    for entry in entries:
+        target = folder / entry.relative_to(scratch)
+        if target.exists() and not (entry.is_dir() and target.is_dir()):
+            raise DataError(
+                f"'{archive}' holds '{entry.relative_to(scratch)}', which is in '{folder}' already, maybe from another "
+                "archive: take one archive alone"
+            )
+    for entry in entries:
         target = folder / entry.relative_to(scratch)
         if entry.is_dir():
             target.mkdir(exist_ok=True)

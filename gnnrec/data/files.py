@@ -137,9 +137,9 @@ def field_of(record: dict[str, Any], names: tuple[str, ...], path: str | Path, n
 
 
 def id_of(record: dict[str, Any], names: tuple[str, ...], path: str | Path, number: int) -> str:
-    """Return the raw id in the first of the named fields as text; a list or the like is a DataError."""
+    """Return the raw id in the first of the named fields as text; an empty one, a list or the like is a DataError."""
     value = field_of(record, names, path, number)
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise DataError(
             f"'{path}' line {number}: {' or '.join(map(repr, names))} must be an id (got {value!r})"
         )

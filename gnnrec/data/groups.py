@@ -164,7 +164,8 @@ def category_groups(
 ) -> Groups:
     """Return the `num` largest categories of the items, the rest as `other`, missing ones as `none`.
 
-    An item with several categories (joined by `separator`) counts for the first of them.
+    An item with several categories (joined by `separator`) counts for the first of them. Categories that are called
+    `other` or `none` themselves are part of these groups.
     """
     if column not in items.columns:
         known = ", ".join(map(str, items.columns))
@@ -173,11 +174,11 @@ def category_groups(
     if separator:
         values = values.str.split(separator, n=1, regex=False).str[0]
     values = values.str.strip()
-    sizes = values[values != ""].value_counts()
+    sizes = values[~values.isin(["", "none", other])].value_counts()
     chosen = sorted(sizes.index, key=lambda name: (-sizes[name], name))[:num]
     members = {str(name): (values == name).to_numpy() for name in chosen}
-    members[other] = (~values.isin([*chosen, ""])).to_numpy()
-    members["none"] = (values == "").to_numpy()
+    members[other] = (~values.isin([*chosen, "", "none"])).to_numpy()
+    members["none"] = values.isin(["", "none"]).to_numpy()
     definition = (
         f"the {num} largest values of '{column}', '{other}' for the rest, 'none' for items without one"
     )

@@ -111,8 +111,11 @@ class Interactions:
             checked=True,
         )
 
-    def canonical_order(self) -> np.ndarray | None:
-        """Return the row numbers that sort by user, item, time and rating; None where rows already are so."""
+    def canonical_order(self, ties: np.ndarray | None = None) -> np.ndarray | None:
+        """Return the row numbers that sort by user, item, time and rating; None where rows already are so.
+
+        Rows that are equal in all of these go by `ties`, one value a row, where it is given.
+        """
         keys = self.pair_keys()
         if strictly_increasing(keys):
             return None
@@ -125,7 +128,7 @@ class Interactions:
         np.equal(keys[1:], keys[:-1], out=repeated[1:])
         repeated[:-1] |= repeated[1:]
         rows = order[repeated]
-        columns = [column[rows] for column in (self.rating, self.timestamp) if column is not None]
+        columns = [column[rows] for column in (ties, self.rating, self.timestamp) if column is not None]
         order[repeated] = rows[np.lexsort([*columns, keys[repeated]])]
         return order
 

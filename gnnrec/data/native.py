@@ -144,9 +144,9 @@ def _interactions(
     sizes = {}
     for kind, ids, rows in (("user", user, users), ("item", item, items)):
         least = int(ids.max()) + 1 if len(ids) else 0
-        stated = card.get(f"num_{kind}s")
-        sizes[f"num_{kind}s"] = len(rows) if rows is not None else max(least, int(stated or 0))
-        if rows is None and stated is None:
+        stated = _stated(card, f"num_{kind}s", path.parent) if rows is None else len(rows)
+        sizes[f"num_{kind}s"] = len(rows) if rows is not None else max(least, stated or 0)
+        if stated is None:
             check_numbering(kind, least, len(ids), path)
     try:
         interactions = Interactions(
@@ -161,6 +161,13 @@ def _interactions(
         raise DataError(f"'{path}': {error}") from error
     published = None if split_column is None else _parts(table, split_column, path)
     return interactions.marked_unique(), published
+
+
+def _stated(card: dict[str, Any], name: str, folder: Path) -> int | None:
+    value = card.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise DataError(f"'{name}' in the card of '{folder}' must be a whole number (got {value!r})")
+    return value
 
 
 def column(table: pa.Table, name: str, path: Path) -> np.ndarray:

@@ -160,7 +160,8 @@ def _fetched_files(family: Family) -> list[Path]:
 def _as_folder(files: list[Path], scratch: Path) -> Path:
     """Return a folder with the files, archives unpacked; if an archive holds one folder, that folder.
 
-    A file beside the archives takes the place of one of the same name in them: it is their unpacked copy.
+    A file beside the archives takes the place of one of the same name in them: it is their unpacked copy. Several
+    archives may each hold a part, but not the same file nor, without a file beside them, a folder each.
     """
     archives = [path for path in files if path.name.lower().endswith(_ARCHIVES)]
     if not archives:
@@ -169,17 +170,34 @@ def _as_folder(files: list[Path], scratch: Path) -> Path:
         unpack(path, scratch / "unpacked")
     for path in files:
         if path not in archives:
-            link = scratch / "unpacked" / path.name
-            link.unlink(missing_ok=True)
-            link.symlink_to(path.resolve())
-    folder = scratch / "unpacked"
-    while [entry for entry in folder.iterdir() if entry.is_dir()] and not any(
-        entry.is_file() for entry in folder.iterdir()
-    ):
-        folder = next(
-            entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name != "__MACOSX"
+            _link(path, scratch / "unpacked" / path.name)
+    return _inner_folder(scratch / "unpacked", ", ".join(f"'{path.name}'" for path in archives))
+
+
+def _link(path: Path, link: Path) -> None:
+    if link.is_dir():
+        raise DataError(
+            f"'{path}' lies beside an archive that holds a folder '{path.name}': take the archive alone"
         )
-    return folder
+    link.unlink(missing_ok=True)
+    link.symlink_to(path.resolve())
+
+
+def _inner_folder(folder: Path, archives: str) -> Path:
+    """Return the first folder, from `folder` inwards, that holds files; on the way there may be only one."""
+    while True:
+        entries = sorted(entry for entry in folder.iterdir() if entry.name != "__MACOSX")
+        if any(entry.is_file() for entry in entries):
+            return folder
+        if not entries:
+            raise DataError(f"there is no file in {archives}")
+        if len(entries) > 1:
+            names = ", ".join(f"'{entry.name}'" for entry in entries)
+            raise DataError(
+                f"a data set is read from one folder, and there are {len(entries)} in {archives} ({names}): give "
+                "one archive alone, or unpack it and give one of its folders"
+            )
+        folder = entries[0]
 
 
 def run(families: dict[str, Family], description: str | None, argv: Sequence[str] | None = None) -> int:

@@ -33,7 +33,8 @@ def min_rating(dataset: Dataset, at_least: float) -> Dataset:
 def deduplicate(dataset: Dataset, keep: str = "last") -> Dataset:
     """Keep each pair once: its first or last occurrence by time, or (keep="count") its number as the rating.
 
-    With "count" the time is that of the last occurrence. A published split keeps the row that is kept.
+    With "count" the time is that of the last occurrence. In a published split the pair is of the earliest part that
+    it occurs in, as the split `published` has it.
     """
     check_choice("keep", keep, ("first", "last", "count"), "deduplicate")
     rows = dataset.interactions
@@ -46,11 +47,13 @@ def deduplicate(dataset: Dataset, keep: str = "last") -> Dataset:
     np.not_equal(keys[1:], keys[:-1], out=new[1:])
     chosen = order[new if keep == "first" else np.append(new[1:], True)[: len(keys)]]
     result = _keep(dataset, chosen)
-    interactions = result.interactions.marked_unique()
+    interactions, published = result.interactions.marked_unique(), result.published
+    if dataset.published is not None and len(keys):
+        published = np.minimum.reduceat(dataset.published[order], np.flatnonzero(new))
     if keep == "count":
         counts = np.diff(np.append(np.flatnonzero(new), len(keys)))
         interactions = replace(interactions, rating=counts.astype(np.float32))
-    return replace(result, interactions=interactions)
+    return replace(result, interactions=interactions, published=published)
 
 
 def k_core(

@@ -10,7 +10,7 @@ from gnnrec.data.card import describe, format_facts, gini, text_coverage, top_sh
 from gnnrec.data.dataset import Dataset, id_table
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.tables import drop_dangling, entity_of_items, knowledge_graph, table_report
-from gnnrec.errors import DataError
+from gnnrec.errors import ConfigError, DataError
 
 
 def test_gini_and_shares() -> None:
@@ -60,6 +60,19 @@ def test_facts_by_hand() -> None:
 def test_text_columns_may_be_named() -> None:
     assert text_coverage(case(), ("kg_entity", "text"))["num_items"] == 3
     assert text_coverage(case(), ("title",))["num_items"] == 0
+
+
+def test_the_text_of_a_template_is_described() -> None:
+    dataset = case()
+    items = dataset.items.rename(columns={"text": "title"})
+    template = {"text": {"item": [["", "title"], ["entity", "kg_entity"]], "user": []}}
+    text = describe(replace(dataset, items=items, card=template))["text"]
+    assert (text["columns"], text["num_items"]) == (["title", "kg_entity"], 3)
+    assert describe(replace(dataset, items=items))["text"]["num_items"] == 0
+    with pytest.raises(
+        ConfigError, match=r"unknown text column 'txt' of data set 'case', did you mean 'text'"
+    ):
+        describe(dataset, ["txt"])
 
 
 def test_links_are_counted() -> None:

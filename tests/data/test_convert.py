@@ -47,6 +47,16 @@ def test_dangling_rows_are_refused(planted: Dataset) -> None:
         broken.to_hetero_data()
 
 
+def test_side_tables_hold_numbers(planted: Dataset) -> None:
+    for friend, message in (
+        ("u2", "column 'friend' of the side table 'friends' must hold the numbers"),
+        (None, "1 rows"),
+    ):
+        broken = replace(planted, tables={"friends": pd.DataFrame({"user": [0, 1], "friend": [1, friend]})})
+        with pytest.raises(DataError, match=message):
+            broken.to_hetero_data()
+
+
 def test_networkx_graph_is_bipartite(planted: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = planted.to_networkx()
     assert networkx.is_bipartite(graph)

@@ -208,6 +208,15 @@ def test_paths_outside_are_refused(tmp_path: Path, make, name: str) -> None:
     assert not list(tmp_path.rglob("fine"))
 
 
+@pytest.mark.parametrize("there", ["ml/ratings.csv", "ml/ratings.csv/deep", "ml"])
+def test_what_is_there_is_not_written_over(tmp_path: Path, there: str) -> None:
+    folder = unpack(make_zip(tmp_path / "one.zip", {there: b"1"}), tmp_path / "out")
+    other = make_zip(tmp_path / "two.zip", {"ml/new.csv": b"2", "ml/ratings.csv": b"2"})
+    with pytest.raises(DataError, match=r"two\.zip' holds 'ml.*', which is in '.*out' already"):
+        unpack(other, folder)
+    assert [path.read_bytes() for path in folder.rglob("*") if path.is_file()] == [b"1"]
+
+
 def test_links_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no plain file"):
         unpack(make_tar(tmp_path / "a.tgz", {"fine": b"1"}, link="/etc/passwd"), tmp_path / "out")

@@ -115,6 +115,8 @@ def test_categories_and_text() -> None:
     assert groups.sizes() == {"a": 2, "b": 1, "other": 1, "none": 2}
     assert text_groups(items).sizes() == {"with_text": 3, "without_text": 3}
     assert text_groups(items, min_chars=2).sizes()["with_text"] == 1
+    named = category_groups(pd.DataFrame({"genre": ["other", "other", "a", "b", "none", ""]}), "genre", num=1)
+    assert named.sizes() == {"a": 1, "other": 3, "none": 2}
     with pytest.raises(ConfigError, match="unknown column 'gener'"):
         category_groups(items, "gener")
 

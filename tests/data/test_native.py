@@ -86,6 +86,17 @@ def test_one_file_of_several(tmp_path: Path) -> None:
     assert load_dataset(folder / "sport.parquet").name == "pair-sport"
 
 
+def test_a_count_in_the_card_that_is_no_number_is_told(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", interactions={"user": [0], "item": [3]})
+    (folder / "card.json").write_text('{"num_users": "12k"}')
+    with pytest.raises(
+        DataError, match=r"'num_users' in the card of '.*set' must be a whole number \(got '12k'\)"
+    ):
+        load_dataset(folder)
+    (folder / "card.json").write_text('{"num_users": 12}')
+    assert load_dataset(folder).num_users == 12
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [

@@ -82,6 +82,60 @@ def test_an_archive_may_lie_beside_its_unpacked_copy(tmp_path: Path, archive: st
     assert set(dataset.card["files"]) == {archive, "items.csv", "ratings.csv"}
 
 
+def pack(path: Path, *members: str) -> Path:
+    with zipfile.ZipFile(path, "w") as packed:
+        for name in members:
+            packed.writestr(name, "user,item\nu,i\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (
+            ["ml-1m/a.csv"],
+            ["ml-10m/a.csv"],
+            r"there are 2 in 'a\.zip', 'b\.zip' \('ml-10m', 'ml-1m'\): give one",
+        ),
+        (["a.csv"], ["a.csv", "b.csv"], r"b\.zip' holds 'a\.csv', which is in .* already"),
+        (["__MACOSX/._a.csv"], ["__MACOSX/._b.csv"], r"there is no file in 'a\.zip', 'b\.zip'"),
+        (["README/a.csv"], None, r"README' lies beside an archive that holds a folder 'README'"),
+    ],
+)
+def test_archives_that_are_no_one_data_set_are_refused(
+    tmp_path: Path, first: list[str], second: list[str] | None, told: str
+) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    pack(folder / "a.zip", *first)
+    if second is None:
+        (folder / "README").write_text("read me")
+    else:
+        pack(folder / "b.zip", *second)
+    with pytest.raises(DataError, match=told):
+        prepare(
+            Family("toy", lambda files: read_tabular(files / "a.csv"), "-", "-"), folder, tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_archives_may_each_hold_a_part(tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    pack(folder / "a.zip", "set/ratings.csv", "__MACOSX/._ratings.csv")
+    pack(folder / "b.zip", "set/items.csv", "__MACOSX/._items.csv")
+    family = Family(
+        "toy",
+        lambda files: read_tabular(files / "ratings.csv", items=files / "items.csv", item_id="item"),
+        "-",
+        "-",
+    )
+    assert load_dataset(prepare(family, folder, tmp_path / "out")).items.columns.tolist() == [
+        "item_id",
+        "user",
+    ]
+
+
 def test_what_cannot_be_fetched_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(script("mind").FAMILIES, "MIND", ["--out", str(tmp_path / "out")]) == 2
     assert "error: 'mind' cannot be fetched by a script: accept the licence" in capsys.readouterr().err
@@ -215,6 +269,18 @@ def test_describe_prints_and_draws(
         "popularity.png",
         "time.png",
     }
+
+
+def test_describe_knows_the_text_of_a_template_and_refuses_unknown_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["describe.py", "debian", "--json"])
+    assert script("describe").main() == 0
+    text = json.loads(capsys.readouterr().out)["text"]
+    assert (text["columns"][:2], text["share_of_items"]) == (["item_id", "section"], 1.0)
+    monkeypatch.setattr(sys, "argv", ["describe.py", "debian", "--text", "sectoin"])
+    assert script("describe").main() == 2
+    assert "unknown text column 'sectoin'" in capsys.readouterr().err
 
 
 def test_figures_of_text(planted: Dataset, tmp_path: Path) -> None:

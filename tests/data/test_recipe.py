@@ -125,6 +125,19 @@ def test_a_recipe_does_not_depend_on_row_order(seed: int) -> None:
     assert apply_recipe(mixed, recipe).fingerprint() == apply_recipe(dataset, recipe).fingerprint()
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 1, 0, 3], [3, 2, 1, 0]])
+def test_a_pair_in_several_parts_is_of_the_earliest_in_any_row_order(order: list[int]) -> None:
+    user, item = np.array([0, 0, 0, 1])[order], np.array([0, 1, 0, 1])[order]
+    rows = Interactions(user, item, 2, 2, unique=False)
+    dataset = dataset_of(rows, published=np.array([0, 0, 2, 2], dtype=np.int8)[order])
+    other = dataset_of(rows.select(np.arange(4)[::-1]), published=dataset.published[::-1])  # type: ignore[index]
+    assert dataset.fingerprint() == other.fingerprint()
+    result = apply_recipe(dataset, [{"step": "deduplicate"}])
+    assert result.interactions.pair_keys().tolist() == [0, 1, 3]
+    assert result.published is not None
+    assert result.published.tolist() == [0, 0, 2]
+
+
 @pytest.mark.parametrize(
     ("step", "error", "message"),
     [

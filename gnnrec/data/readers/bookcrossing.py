@@ -16,6 +16,7 @@ import pandas as pd
 from gnnrec.data.build import IdCollector, build_dataset
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.files import csv_rows, find_file, find_optional, read_lines
+from gnnrec.data.quotes import check_quotes
 from gnnrec.errors import DataError
 
 
@@ -24,7 +25,7 @@ def read_bookcrossing(folder: str | Path, name: str = "book-crossing") -> Datase
 
     Text is title, author, publisher and year. The files of the authors are latin-1 with ';' and backslashes
     before quotes; later copies are UTF-8 with commas: both are read. Left out and counted in the card's notes:
-    users without a rating, and rows of books or users with more or fewer fields than the header.
+    users without a rating, and rows of books or users without an id or with more or fewer fields than the header.
     """
     folder = Path(folder)
     path = find_file(folder, "BX-Book-Ratings.csv", "Ratings.csv")
@@ -35,6 +36,8 @@ def read_bookcrossing(folder: str | Path, name: str = "book-crossing") -> Datase
             raise DataError(
                 f"'{path}' line {number}: expected user, ISBN and a rating from 0 to 10 (got {row[:4]})"
             )
+        if not row[0] or not row[1]:
+            raise DataError(f"'{path}' line {number}: the user or the ISBN is missing (got {row})")
         users.add(row[0])
         items.add(row[1])
         ratings.append(int(row[2]))
@@ -83,17 +86,19 @@ def _read_books(folder: Path, notes: dict[str, int]) -> pd.DataFrame | None:
 
 
 def _whole_rows(path: Path, columns: list[str], kind: str, notes: dict[str, int]) -> pd.DataFrame:
-    """Return the first fields of the rows that are as long as the header; others, as copies have, are counted."""
+    """Return the first fields of the rows that are as long as the header and name an id; others are counted."""
     header, rows = _open(path)
     if len(header) < len(columns):
         raise DataError(
             f"'{path}' line 1: expected the columns {', '.join(columns)}, in this order (got {header})"
         )
     found = [row for _, row in rows]
-    whole = [row for row in found if len(row) == len(header)]
+    whole = [row for row in found if len(row) == len(header) and row[0]]
     if len(whole) < len(found):
         notes[f"num_malformed_{kind}_rows"] = len(found) - len(whole)
-    return pd.DataFrame([row[: len(columns)] for row in whole], columns=columns)
+    # ids stay as they are, since those of the ratings do; other fields may run over lines
+    kept = [[row[0], *(" ".join(field.split()) for field in row[1 : len(columns)])] for row in whole]
+    return pd.DataFrame(kept, columns=columns)
 
 
 def _open(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
@@ -102,7 +107,9 @@ def _open(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     original = ";" in header
     if not (original or "," in header):
         raise DataError(f"'{path}' line 1: expected a header separated by ';' or ',' (got {header[:60]!r})")
-    text = (line for _, line in read_lines(path, "latin-1" if original else "utf-8"))
+    if not original:  # where quotes inside text have backslashes, the check would take them for loose ones
+        check_quotes(path, ",", "utf-8")
+    text = (line + "\n" for _, line in read_lines(path, "latin-1" if original else "utf-8"))
     reader = csv.reader(
         text,
         delimiter=";" if original else ",",

@@ -16,6 +16,7 @@ import pandas as pd
 from gnnrec.data.dataset import Dataset, check_numbering, id_table
 from gnnrec.data.files import csv_rows, find_file, find_optional, read_lines
 from gnnrec.data.interactions import Interactions
+from gnnrec.data.quotes import check_quotes
 from gnnrec.errors import DataError
 
 
@@ -102,7 +103,8 @@ def _abstracts(folder: Path) -> list[str] | None:
     table = find_optional(folder, "raw-data.csv")
     if table is not None:
         texts: dict[int, str] = {}
-        reader = csv.DictReader(line for _, line in read_lines(table, "latin-1"))
+        check_quotes(table, ",", "latin-1")
+        reader = csv.DictReader(line + "\n" for _, line in read_lines(table, "latin-1"))
         for row in csv_rows(reader, table):
             try:
                 place = int(row["doc.id"]) - 1
@@ -110,7 +112,8 @@ def _abstracts(folder: Path) -> list[str] | None:
                 raise DataError(
                     f"'{table}' line {reader.line_num}: no whole number in column 'doc.id'"
                 ) from error
-            texts[place] = ". ".join(part for part in (row.get("raw.title"), row.get("raw.abstract")) if part)
+            fields = [" ".join((row.get(name) or "").split()) for name in ("raw.title", "raw.abstract")]
+            texts[place] = ". ".join(field for field in fields if field)
         return [texts.get(place, "") for place in range(max(texts, default=-1) + 1)]
     raw = find_optional(folder, "rawtext.dat")
     if raw is None:

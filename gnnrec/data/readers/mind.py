@@ -53,7 +53,10 @@ def read_mind(folder: str | Path, name: str | None = None, history: bool = True)
             )
         moment = _seconds(fields[2], path, number)
         clicked = [entry[:-2] for entry in fields[4].split() if entry.endswith("-1")]
-        for news in [*(fields[3].split() if history else []), *clicked]:
+        taken = [*(fields[3].split() if history else []), *clicked]
+        if not fields[1] or "" in taken:
+            raise DataError(f"'{path}' line {number}: the id of the user or of a clicked article is missing")
+        for news in taken:
             pair = (fields[1], news)
             first[pair] = min(moment, first.get(pair, moment))
     for (user, news), moment in first.items():

@@ -5,6 +5,7 @@ Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ _NEEDED = {
     ".link": ("item_id", "entity_id"),
     ".kg": ("head_id", "relation_id", "tail_id"),
 }
+_TAKEN = ("user_id", "item_id", "rating", "timestamp")
 _PARTS = {"train": 0, "valid": 1, "test": 2}
 
 
@@ -48,15 +50,12 @@ def read_recbole(folder: str | Path, name: str | None = None) -> Dataset:
     items = _optional(folder / f"{name}.item")
     users = _optional(folder / f"{name}.user")
     tables = {}
-    links = _optional(folder / f"{name}.link")
-    if links is not None:
-        items = _with_links(items, links, table)
     triples = _optional(folder / f"{name}.kg")
     if triples is not None:
         renamed = {"head_id": "head", "relation_id": "relation", "tail_id": "tail"}
         tables["kg"] = triples.rename(columns=renamed)[list(renamed.values())]
     has = table.column_names
-    return build_dataset(
+    dataset = build_dataset(
         name,
         encode(table["user_id"], f"'{folder}': user_id"),
         encode(table["item_id"], f"'{folder}': item_id"),
@@ -69,6 +68,8 @@ def read_recbole(folder: str | Path, name: str | None = None) -> Dataset:
         tables=tables,
         card={"source": "RecBole atomic files"},
     )
+    links = _optional(folder / f"{name}.link")
+    return dataset if links is None else _with_links(dataset, links)
 
 
 def names_of_files(folder: str | Path) -> list[str]:
@@ -96,9 +97,17 @@ def _interactions(folder: Path, name: str) -> tuple[pa.Table, np.ndarray | None]
     tables, codes = [], []
     for part, path in found.items():
         if path.is_file():
-            tables.append(read_atomic(path))
-            codes.append(np.full(len(tables[-1]), _PARTS[part], dtype=np.int8))
+            table = read_atomic(path)
+            tables.append(table.select([column for column in _TAKEN if column in table.column_names]))
+            codes.append(np.full(len(table), _PARTS[part], dtype=np.int8))
+            if tables[-1].schema != tables[0].schema:
+                wanted, got = (_columns(one) for one in (tables[0], tables[-1]))
+                raise DataError(f"'{path}' must have the columns of the other parts ({wanted}; got {got})")
     return pa.concat_tables(tables), np.concatenate(codes)
+
+
+def _columns(table: pa.Table) -> str:
+    return ", ".join(f"{field.name} of {field.type}" for field in table.schema)
 
 
 def read_atomic(path: Path) -> pa.Table:
@@ -126,8 +135,11 @@ def _optional(path: Path) -> pd.DataFrame | None:
     return read_atomic(path).to_pandas() if path.is_file() else None
 
 
-def _with_links(items: pd.DataFrame | None, links: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
-    if items is None:
-        items = pd.DataFrame({"item_id": sorted(set(table["item_id"].to_pylist()))})
+def _with_links(dataset: Dataset, links: pd.DataFrame) -> Dataset:
+    """Return the data set with the item column `kg_entity`; links of unknown items are counted."""
+    items = dataset.items
     entity = dict(zip(links["item_id"].tolist(), links["entity_id"].tolist()))
-    return items.assign(kg_entity=[entity.get(name) for name in items["item_id"].tolist()])
+    unknown = len(entity.keys() - set(items["item_id"]))
+    notes = {**dataset.card["notes"], **({"num_dangling_rows_in_link": unknown} if unknown else {})}
+    items = items.assign(kg_entity=[entity.get(name) for name in items["item_id"].tolist()])
+    return replace(dataset, items=items, card={**dataset.card, "notes": notes})

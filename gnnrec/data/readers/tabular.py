@@ -179,6 +179,10 @@ def _with_ids(table: pa.Table, column: str, ids: pa.ChunkedArray) -> pa.Table:
 def _frame(table: pa.Table, column: str, renamed: str, ids: RawIds, path: str | Path | None) -> pd.DataFrame:
     """Return an item or user table with its id column first; one that shares no id is a DataError."""
     frame = table.to_pandas()
+    if column != renamed and renamed in frame.columns:
+        raise DataError(
+            f"'{path}' has a column '{renamed}' beside '{column}', and ids go by that name: rename or remove it"
+        )
     frame.insert(0, renamed, frame.pop(column))
     if len(frame) and not frame[renamed].isin(ids.names).any():
         raise DataError(

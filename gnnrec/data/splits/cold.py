@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +46,10 @@ def cold_item_split(
 
     - by="random": drawn by `seed`;
     - by="time": those that appear last (by their first interaction), the latest of them for test;
-    - by="category": whole categories, drawn until they hold the share; column `category` of the item table.
+    - by="category": whole categories of the column `category` of the item table, in a drawn order; one is taken
+      only where that brings a half nearer to its share, so that a large one does not make it several times as large.
+
+    A half without any cold item is a DataError.
     """
     check_range("cold", cold, "cold_item", low=0, high=1, low_open=True, high_open=True)
     check_choice("by", by, ("random", "time", "category"), "cold_item")
@@ -87,9 +91,21 @@ def _cold_places(
         else:
             late = generator.permutation(items)[:num_cold]
         groups = late[: num_cold // 2], late[num_cold // 2 :]
+    _check_halves(groups, f"'cold_item' by {by}", "items", cold, len(items))
     where[groups[0]] = VALIDATION
     where[groups[1]] = TEST
     return where
+
+
+def _check_halves(halves: Sequence[Any], where: str, kind: str, cold: float, num: int) -> None:
+    """Raise a DataError where there is nobody cold for validation or for test."""
+    for word, half in zip(("validation", "test"), halves):
+        if not len(half):
+            smaller = " or a column of smaller categories" if where.endswith("category") else ""
+            raise DataError(
+                f"{where} with cold={cold} leaves no cold {kind} for {word} (of {num} {kind} with interactions); "
+                f"use a larger 'cold'{smaller}"
+            )
 
 
 def _first_times(interactions: Interactions) -> np.ndarray:
@@ -106,7 +122,10 @@ def _cold_categories(
     category: str,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the items of the categories drawn for validation and for test, about half of `cold` each."""
+    """Return the items of the categories drawn for validation and for test, about half of `cold` each.
+
+    Each half walks through the drawn order of those that are left.
+    """
     if isinstance(source, Interactions) or category not in source.items.columns:
         known = ["none"] if isinstance(source, Interactions) else map(str, source.items.columns)
         raise ConfigError(
@@ -120,13 +139,18 @@ def _cold_categories(
         raise DataError(
             f"'cold_item' by category needs at least 3 categories in column '{category}' (got {len(names)})"
         )
-    sizes = np.array([(labels == name).sum() for name in names])
-    order = generator.permutation(len(names))
-    held = np.cumsum(sizes[order])
-    first = int(np.searchsorted(held, cold / 2 * len(items))) + 1
-    second = max(first + 1, int(np.searchsorted(held, cold * len(items))) + 1)
-    chosen = names[order]
-    return items[np.isin(labels, chosen[:first])], items[np.isin(labels, chosen[first:second])]
+    sizes = {name: int((labels == name).sum()) for name in names}
+    left = names[generator.permutation(len(names))].tolist()
+    halves = []
+    for _ in range(2):
+        taken, lacking = [], cold / 2 * len(items)
+        for name in left:
+            if abs(lacking - sizes[name]) < abs(lacking):
+                taken.append(name)
+                lacking -= sizes[name]
+        left = [name for name in left if name not in taken]
+        halves.append(items[np.isin(labels, taken)])
+    return halves[0], halves[1]
 
 
 def cold_user_split(
@@ -143,8 +167,8 @@ def cold_user_split(
     Split.support: known at inference, never in training. `reserve` (default: `support`) rows of each cold
     user are never evaluated, so that runs with one `reserve` and different `support` share users and test
     rows, and the smaller support is part of the larger; rows of the reserve beyond the support are dropped.
-    Cold users are drawn from those with more than `reserve` interactions. The other users' rows are split by
-    `ratios`.
+    Cold users are drawn from those with more than `reserve` interactions; a half without any is a DataError. The
+    other users' rows are split by `ratios`.
     """
     check_range("cold", cold, "cold_user", low=0, high=1, low_open=True, high_open=True)
     check_count("support", support, "cold_user", low=0)
@@ -163,9 +187,11 @@ def cold_user_split(
             "have so many; use a smaller 'support', 'reserve' or 'cold'"
         )
     drawn = generator.permutation(able)[:num_cold]
+    halves = drawn[: num_cold // 2], drawn[num_cold // 2 :]
+    _check_halves(halves, "'cold_user'", "users", cold, int(np.count_nonzero(counts)))
     where = np.zeros(rows.num_users, dtype=np.int8)
-    where[drawn[: num_cold // 2]] = VALIDATION
-    where[drawn[num_cold // 2 :]] = TEST
+    where[halves[0]] = VALIDATION
+    where[halves[1]] = TEST
     part = where[rows.user]
     ranks = random_ranks(rows, generator)
     hidden = part > 0

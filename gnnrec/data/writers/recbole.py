@@ -14,8 +14,11 @@ from gnnrec.data.dataset import Dataset, as_text
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits.base import Split
 from gnnrec.data.tables import entity_of_items, knowledge_graph
+from gnnrec.data.writers import check_support, remove_others
 from gnnrec.errors import DataError
 from gnnrec.files import whole_file
+
+_ENDS = ("inter", "train.inter", "valid.inter", "test.inter", "user", "item", "link", "kg")
 
 
 def write_recbole(
@@ -27,8 +30,11 @@ def write_recbole(
     `benchmark_filename: [train, valid, test]`. Numeric columns become float, `text` and `title` token_seq,
     other columns token. The format knows no quoting: tabs and line ends inside text and ids become blanks, and
     a quote at the start an apostrophe (RecBole's parser would look for its end). Ids that this makes alike are
-    a DataError.
+    a DataError, and so is a split with support pairs. Those of these files that an earlier export left and this
+    one does not write are removed.
     """
+    if split is not None:
+        check_support(split, "RecBole's files")
     folder = Path(folder)
     name = name or folder.name
     users, items = _ids(dataset.users, "user_id"), _ids(dataset.items, "item_id")
@@ -39,6 +45,7 @@ def write_recbole(
             f"{name}.{key}.inter": part
             for key, part in (("train", split.train), ("valid", split.validation), ("test", split.test))
         }
+    written = {*parts, f"{name}.user", f"{name}.item"}
     for file, part in parts.items():
         _write(_interaction_frame(part, users, items), folder / file)
     _write(_typed(dataset.users, "user_id"), folder / f"{name}.user")
@@ -50,10 +57,13 @@ def write_recbole(
         has = (entities != "").to_numpy()
         links = {"item_id:token": items.to_numpy()[has], "entity_id:token": entities.to_numpy()[has]}
         _write(pd.DataFrame(links), folder / f"{name}.link")
+        written.add(f"{name}.link")
     if "kg" in dataset.tables:
         triples = knowledge_graph(dataset)
         columns = {f"{column}_id:token": _one_field(as_text(triples[column])) for column in triples}
         _write(pd.DataFrame(columns), folder / f"{name}.kg")
+        written.add(f"{name}.kg")
+    remove_others(folder, {f"{name}.{end}" for end in _ENDS}, written)
     return folder
 
 

@@ -86,6 +86,7 @@ def test_amazon_errors_name_the_line(tmp_path: Path) -> None:
         ({"unixReviewTime": "01 2, 2014"}, "'unixReviewTime' .* must be a number \\(got '01 2, 2014'\\)"),
         ({"unixReviewTime": 1e30}, "'unixReviewTime' .* must be a number"),
         ({"reviewerID": ["A1"]}, "'reviewerID' or 'user_id' must be an id \\(got \\['A1'\\]\\)"),
+        ({"asin": ""}, "'parent_asin' or 'asin' must be an id \\(got ''\\)"),
     ],
 )
 def test_amazon_fields_of_another_type_are_named(tmp_path: Path, wrong: dict, message: str) -> None:
@@ -247,14 +248,40 @@ def test_bookcrossing_counts_what_it_leaves_out(tmp_path: Path) -> None:
     books.write_text("ISBN,Book-Title\na,A\n")
     with pytest.raises(DataError, match=r"Books\.csv' line 1: expected the columns item_id, title"):
         read_bookcrossing(tmp_path)
-    books.write_text(head + 'a,"A,B,1999,C\n' + "b,A,B,1999,C\n" * 20_000)
+    books.write_text(head + 'a,"A,B,1999,C\n' + "b,A,B,1999,C\n" * 3)
+    with pytest.raises(DataError, match=r"Books\.csv' line 2: a quote is opened and not closed up to line 5"):
+        read_bookcrossing(tmp_path)
+    (tmp_path / "BX-Books.csv").write_text(head.replace(",", ";") + 'a;"' + "A\n" * 100_000)
     with pytest.raises(
-        DataError, match=r"Books\.csv' up to line \d+: field larger .* a quote that is not closed"
+        DataError, match=r"BX-Books\.csv' up to line \d+: field larger .* a quote that is not closed"
     ):
         read_bookcrossing(tmp_path)
     ratings.write_text("User-ID,ISBN,Book-Rating\n1,a,0\n3,b,5,6\n")
     with pytest.raises(DataError, match=r"Ratings\.csv' line 3: expected user, ISBN and a rating"):
         read_bookcrossing(tmp_path)
+    ratings.write_text("User-ID,ISBN,Book-Rating\n1,a,0\n,b,5\n")
+    with pytest.raises(DataError, match=r"Ratings\.csv' line 3: the user or the ISBN is missing"):
+        read_bookcrossing(tmp_path)
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_bookcrossing_fields_may_run_over_lines(tmp_path: Path, original: bool) -> None:
+    files = {
+        "Ratings.csv": '"User-ID","ISBN","Book-Rating"\n"1"," a","5"\n',
+        "Books.csv": '"ISBN","Title","Author","Year","Publisher"\n'
+        '" a","The long\n  title","X","1999","P"\n"","T","","",""\n',
+        "Users.csv": '"User-ID","Location","Age"\n"1","here,\nthere","9"\n',
+    }
+    for name, content in files.items():
+        path = tmp_path / (
+            {"Ratings.csv": "BX-Book-Ratings.csv"}.get(name, f"BX-{name}") if original else name
+        )
+        path.write_text(content.replace('","', '";"') if original else content)
+    dataset = read_bookcrossing(tmp_path)
+    assert dataset.items["item_id"].tolist() == [" a"]
+    assert dataset.items["text"].tolist() == ["The long title. X. P. 1999"]
+    assert dataset.users["location"].tolist() == ["here, there"]
+    assert dataset.card["notes"] == {"num_malformed_book_rows": 1}
 
 
 def test_citeulike_a(tmp_path: Path) -> None:
@@ -284,8 +311,13 @@ def test_citeulike_a(tmp_path: Path) -> None:
         read_citeulike(tmp_path)
     (tmp_path / "users.dat").write_text("2 0 3\n")
     with (tmp_path / "raw-data.csv").open("a") as stream:
-        stream.write('"2","b","43","' + "word\n" * 40_000)
-    with pytest.raises(DataError, match=r"raw-data\.csv' up to line \d+: field larger"):
+        stream.write('"2","b","43","B","We study\nlarge graphs\n\nand ""more"""\n')
+    assert read_citeulike(tmp_path).items["text"][1] == 'B. We study large graphs and "more"'
+    with (tmp_path / "raw-data.csv").open("a") as stream:
+        stream.write('"3","c","44","C","We study\n"4","d","45","D","ok"\n')
+    with pytest.raises(
+        DataError, match=r"raw-data\.csv' line 7: a quote is opened and not closed up to line 8"
+    ):
         read_citeulike(tmp_path)
 
 
@@ -305,9 +337,15 @@ def test_steam(tmp_path: Path) -> None:
     (tmp_path / "steam_reviews.json.gz").write_bytes(gzip.compress(reviews.encode()))
     (tmp_path / "steam_games.json").write_text(
         "{u'app_name': u'Lost', u'genres': [u'Action', u'Indie'], u'id': u'725280', u'developer': u'Kot'}\n"
-        "{u'app_name': u'No id'}\n"
+        "{u'app_name': u'No id'}\n{u'app_name': u'Blank id', u'id': u''}\n{u'app_name': u'Again', u'id': u'725280'}\n"
     )
     dataset = read_steam(tmp_path)
+    assert dataset.card["notes"] == {
+        "num_games_without_an_id": 2,
+        "num_repeated_games": 1,
+        "num_items_without_a_row": 1,
+        "num_items_without_text": 1,
+    }
     assert dataset.items["text"][0] == "Lost. Kot. Action, Indie"
     assert dataset.context is not None
     np.testing.assert_allclose(dataset.context["hours"], [0.1, 0.0])
@@ -315,6 +353,9 @@ def test_steam(tmp_path: Path) -> None:
         gzip.compress(reviews.replace("0.1", "'1,024.5'").encode())
     )
     with pytest.raises(DataError, match=r"line 1: 'hours' must be a number \(got '1,024\.5'\)"):
+        read_steam(tmp_path)
+    (tmp_path / "steam_reviews.json.gz").write_bytes(gzip.compress(reviews.replace("Ariman1", "").encode()))
+    with pytest.raises(DataError, match=r"line 2: 'username' or 'user_id' must be an id \(got ''\)"):
         read_steam(tmp_path)
 
 
@@ -339,3 +380,9 @@ def test_mind(tmp_path: Path) -> None:
     (tmp_path / "behaviors.tsv").write_text("1\tU1\tyesterday\t\tN1-1\n")
     with pytest.raises(DataError, match="line 1: 'yesterday' is no time"):
         read_mind(tmp_path)
+    for user, clicked in (("", "N1-1"), ("U1", "-1")):
+        (tmp_path / "behaviors.tsv").write_text(f"1\t{user}\t11/11/2019 9:05:58 AM\t\t{clicked}\n")
+        with pytest.raises(
+            DataError, match=r"behaviors\.tsv' line 1: the id of the user or of a clicked article"
+        ):
+            read_mind(tmp_path)

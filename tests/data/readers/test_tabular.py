@@ -147,6 +147,8 @@ def test_item_tables_give_text_and_order(tmp_path: Path) -> None:
         ),
         (GOOD.replace("1500000100", "9500000100"), r"timestamp 9500000100 in row 2 lies in the future"),
         (GOOD.replace("1500000100", ""), r"timestamp in row 2 is missing"),
+        (GOOD.replace("1500000100", "1e19"), r"timestamp 1e\+19 in row 2 is no time"),
+        (GOOD.replace("1500000100", "-1e19"), r"timestamp -1e\+19 in row 2 is no time"),
         (GOOD.replace("bob,", ","), r"column 'u' of .*ids are missing \(the first in row 2\)"),
         (GOOD + "cy,x,1\n", r"bad\.csv'.*Expected 4 columns, got 3"),
         ("u,i,r,t\n", "holds no interactions"),
@@ -217,6 +219,22 @@ def test_a_cut_off_gzip_is_told(tmp_path: Path, lost: int) -> None:
     packed = gzip.compress(("u,i,r,t\n" + rows).encode())
     with pytest.raises(DataError, match=r"bad\.csv\.gz.*cut off"):
         read(write(tmp_path / "bad.csv.gz", packed[:-lost]))
+
+
+@pytest.mark.parametrize("rows", ["x,A\n,B\n", "1,A\n,B\n", "1,A\nNA,B\n"])
+def test_an_item_without_an_id_is_told(tmp_path: Path, rows: str) -> None:
+    items = write(tmp_path / "items.csv", "item_id,name\n" + rows)
+    path = write(tmp_path / "a.csv", f"user,item\n1,{rows[0]}\n")
+    with pytest.raises(
+        DataError, match=r"column 'item_id' of the table .* misses 1 ids \(the first in row 2\)"
+    ):
+        read_tabular(path, items=items)
+
+
+def test_a_second_column_of_ids_is_told(tmp_path: Path) -> None:
+    items = write(tmp_path / "items.csv", "movieId,item_id\nx,A\n")
+    with pytest.raises(DataError, match=r"items\.csv' has a column 'item_id' beside 'movieId'"):
+        read_tabular(write(tmp_path / "a.csv", "user,item\n1,x\n"), items=items, item_id="movieId")
 
 
 def test_repeated_items_and_missing_text_are_told(tmp_path: Path) -> None:

@@ -243,6 +243,49 @@ def test_impossible_splits_say_why(name: str, params: dict, message: str) -> Non
         make_split(complete(6, 6), name, **params)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_large_category_does_not_make_a_half_of_it(seed: int) -> None:
+    dataset = dataset_of(complete(20, 100))
+    names = np.random.default_rng(seed).choice(list("abcdef"), p=[0.7, *[0.06] * 5], size=100)
+    dataset.items["categories"] = names
+    split = make_split(dataset, "cold_item", seed, by="category", cold=0.2)
+    for part in ("validation", "test"):
+        assert 5 <= split.params[f"num_cold_{part}_items"] <= 15
+    cold = [
+        set(names[np.unique(part.item[split.cold_items[part.item]])])
+        for part in (split.validation, split.test)
+    ]
+    assert not cold[0] & cold[1]
+    assert not (cold[0] | cold[1]) & set(names[np.unique(split.train.item)])
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        (
+            "cold_item",
+            {"cold": 0.1},
+            r"'cold_item' by random with cold=0\.1 leaves no cold items for validation",
+        ),
+        (
+            "cold_item",
+            {"cold": 0.2, "by": "category"},
+            "for validation .* a larger 'cold' or a column of smaller",
+        ),
+        (
+            "cold_user",
+            {"cold": 0.01},
+            r"'cold_user' with cold=0\.01 leaves no cold users for validation \(of 12",
+        ),
+    ],
+)
+def test_a_share_too_small_for_both_halves_is_told(name: str, params: dict, message: str) -> None:
+    dataset = dataset_of(complete(12, 9))
+    dataset.items["categories"] = list("aaabbbccc")
+    with pytest.raises(DataError, match=message):
+        make_split(dataset, name, **params)
+
+
 def test_positions_are_no_moments() -> None:
     dataset = dataset_of(complete(6, 6, timestamp=np.arange(36)), card={"time": "position"})
     with pytest.raises(DataError, match="has only the order"):

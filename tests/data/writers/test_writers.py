@@ -97,6 +97,37 @@ def test_lightgcn_round_trip(planted: Dataset, tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(again, part).pair_keys(), getattr(split, part).pair_keys())
 
 
+def test_lists_of_an_earlier_export_do_not_stay(planted: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "README.txt").write_text("mine")
+    write_lightgcn(planted.split("random"), tmp_path, planted)
+    split = planted.split("random", 1, ratios=[0.8, 0, 0.2])
+    write_lightgcn(split, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.txt", "test.txt", "train.txt"]
+    assert len(make_split(read_lightgcn(tmp_path), "published").test) == len(split.test)
+
+
+def test_atomic_files_of_an_earlier_export_do_not_stay(planted: Dataset, tmp_path: Path) -> None:
+    names = lambda: sorted(path.name for path in tmp_path.iterdir())  # noqa: E731
+    write_recbole(with_attributes(planted), tmp_path, name="toy")
+    (tmp_path / "other.inter").write_text("mine")
+    write_recbole(planted, tmp_path, planted.split("random"), name="toy")
+    parts = [f"toy.{part}.inter" for part in ("test", "train", "valid")]
+    assert names() == sorted(["other.inter", "toy.item", "toy.user", *parts])
+    write_recbole(planted, tmp_path, name="toy")
+    assert names() == ["other.inter", "toy.inter", "toy.item", "toy.user"]
+
+
+def test_support_has_no_place_in_other_formats(planted: Dataset, tmp_path: Path) -> None:
+    split = planted.split("cold_user", support=2)
+    told = "'cold_user' has [0-9]+ support pairs, given at inference only, and .* have no place for them: use support=0"
+    with pytest.raises(DataError, match=told):
+        write_lightgcn(split, tmp_path)
+    with pytest.raises(DataError, match=told):
+        write_recbole(planted, tmp_path, split, name="toy")
+    assert not list(tmp_path.iterdir())
+    write_lightgcn(planted.split("cold_user", reserve=2), tmp_path)
+
+
 def test_lightgcn_lists_in_the_wild(tmp_path: Path) -> None:
     """Users without a test item, trailing blanks, CRLF, and no id lists, as found in published copies."""
     (tmp_path / "train.txt").write_bytes(b"0 3 1 \r\n1 2\n2 0\n")
@@ -164,6 +195,27 @@ def test_graph_files_without_a_column_are_named(tmp_path: Path, suffix: str, los
     (folder / f"toy.{suffix}").write_text("\t".join(f"{name}:token" for name in kept) + "\n")
     with pytest.raises(DataError, match=rf"toy\.{suffix}' has no column '{lost}'"):
         read_recbole(folder)
+
+
+def test_parts_may_differ_in_the_order_of_columns_only(tmp_path: Path) -> None:
+    (tmp_path / "toy.train.inter").write_text("user_id:token\titem_id:token\trating:float\nu\ti\t4\n")
+    test = tmp_path / "toy.test.inter"
+    test.write_text("item_id:token\tdevice:token\trating:float\tuser_id:token\nj\tpc\t3\tu\n")
+    dataset = read_recbole(tmp_path, "toy")
+    assert (dataset.num_users, dataset.items["item_id"].tolist()) == (1, ["i", "j"])
+    test.write_text("user_id:token\titem_id:token\nu\tj\n")
+    told = r"toy\.test\.inter' must have the columns of the other parts \(user_id of string, .*; got user_id of string"
+    with pytest.raises(DataError, match=told):
+        read_recbole(tmp_path, "toy")
+
+
+def test_links_of_items_without_a_row_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "toy.inter").write_text("user_id:token\titem_id:token\nu\ti1\nu\ti2\n")
+    (tmp_path / "toy.item").write_text("item_id:token\ttitle:token_seq\ni1\tA\n")
+    (tmp_path / "toy.link").write_text("item_id:token\tentity_id:token\ni1\te1\ni2\te2\ni3\te3\n")
+    dataset = read_recbole(tmp_path, "toy")
+    assert dataset.items["kg_entity"].tolist() == ["e1", "e2"]
+    assert dataset.card["notes"] == {"num_items_without_a_row": 1, "num_dangling_rows_in_link": 1}
 
 
 def test_ratings_that_are_called_token_are_numbers(tmp_path: Path) -> None:
