@@ -8,7 +8,6 @@ from pathlib import Path
 from experiments.spec import Place, TableSpec
 from gnnrec.errors import DataError
 from gnnrec.evaluation.significance import MIN_SEEDS
-from gnnrec.files import write_text
 from gnnrec.report.captions import group_note, protocol_note, seeds_note
 from gnnrec.report.compare import paired_p_values
 from gnnrec.report.frame import FinishedRun, flatten, metrics_frame
@@ -146,8 +145,8 @@ def _item_hits(runs: Mapping[Place, FinishedRun]) -> dict[str, dict[str, list[It
     return curves
 
 
-def update_readme(table: Table, output: Path) -> list[Path]:
-    """Put the table between its markers in the README.md beside `output`, if it has them; return its path."""
+def readme_with(table: Table, output: Path) -> dict[Path, str]:
+    """Return the README.md beside `output` and its text with the table between its markers; {} if it has none."""
     path = output.absolute().parent / "README.md"
     start, end = f"<!-- {table.name}: written by experiments/table.py -->", f"<!-- /{table.name} -->"
     try:
@@ -158,7 +157,4 @@ def update_readme(table: Table, output: Path) -> list[Path]:
         ) from error
     before, found, rest = text.partition(start)
     _, closed, after = rest.partition(end)
-    if not found or not closed:
-        return []
-    write_text(path, f"{before}{start}\n{to_markdown(table)}{end}{after}")
-    return [path]
+    return {path: f"{before}{start}\n{to_markdown(table)}{end}{after}"} if found and closed else {}

@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
-import numpy as np
-import torch
-from scipy import sparse
-
+from experiments.possible import possible_metrics
 from experiments.search import Search
 from experiments.settings import Setting, with_setting
 from experiments.spec import Cell, Place, TableSpec, table_jobs
-from gnnrec.config import EvalConfig
-from gnnrec.data.groups import item_groups, user_groups
-from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, suggest
-from gnnrec.evaluation.evaluate import evaluate
-from gnnrec.evaluation.scorers import EmbeddingScorer
-from gnnrec.evaluation.task import Task
+from gnnrec.report import gains
 from gnnrec.report.frame import FinishedRun, parse_metric
-
-
-@lru_cache
-def possible_metrics(config: EvalConfig) -> frozenset[str]:
-    """Return the keys of all metrics that a run may have: those on data with a cold item and a cold user."""
-    known = Interactions(np.array([0]), np.array([0]), num_users=2, num_items=2)
-    wanted = Interactions(np.array([0, 1]), np.array([1, 1]), num_users=2, num_items=2)
-    items = item_groups(known, config.item_rule, config.head, config.tail)
-    task = Task(
-        "test", wanted, sparse.csr_matrix(known.csr()), items, user_groups(known, config.num_user_groups)
-    )
-    scorer = EmbeddingScorer(torch.ones(2, 1), torch.ones(2, 1))
-    return frozenset(evaluate(scorer, task, config.ks, config.seed, metrics=config.metrics).metrics())
 
 
 def check_columns(
@@ -43,7 +21,7 @@ def check_columns(
     extra: Sequence[str],
     added: Sequence[str],
 ) -> None:
-    """Raise a ConfigError for a column that no run of its block can have, whatever its data.
+    """Raise a ConfigError for a column, or for what a figure shows, that no run of a block can have, whatever its data.
 
     Args:
         searches, settings: of the cells that are tuned.
@@ -53,8 +31,11 @@ def check_columns(
     for block in spec.blocks:
         possible = set(others)
         of_block = [cell for cell in cells if cell.block == block.label]
+        wanted = {column.metric: "columns" for column in block.columns}
+        if spec.gain_over:
+            wanted.setdefault(f"test/{gains.METRIC}", "figures ('gain_over')")
         for cell in of_block:
-            if all(column.metric in possible for column in block.columns):
+            if possible.issuperset(wanted):
                 break  # mostly after the first row
             if cell in searches:
                 configs = searches[cell].configs
@@ -62,10 +43,10 @@ def check_columns(
                 jobs = table_jobs([with_setting(cell, settings.get(cell))], spec.seeds[:1], extra)
                 configs = [job.config for job in jobs]
             possible.update(*(possible_metrics(config.eval) for config in configs))
-        for column in block.columns if of_block else ():  # a part of a table may have none
-            if column.metric not in possible:
+        for metric, place in wanted.items() if of_block else ():  # a part of a table may have none
+            if metric not in possible:
                 raise ConfigError(
-                    f"unknown metric {_where(spec, block.label, column.metric)}{suggest(column.metric, possible)}; "
+                    f"unknown metric {_where(spec, block.label, metric, place)}{suggest(metric, possible)}; "
                     "'eval.metrics' and 'eval.ks' say which there are"
                 )
 
@@ -88,5 +69,5 @@ def check_found(spec: TableSpec, runs: Mapping[Place, FinishedRun]) -> None:
                 )
 
 
-def _where(spec: TableSpec, block: str, metric: str) -> str:
-    return f"'{metric}' in the columns of '{block}' in experiments/tables/{spec.name}.yaml"
+def _where(spec: TableSpec, block: str, metric: str, place: str = "columns") -> str:
+    return f"'{metric}' in the {place} of '{block}' in experiments/tables/{spec.name}.yaml"

@@ -63,7 +63,7 @@ def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any
             _check_option(text, override, groups)
             chosen.append(text)
         elif override.is_delete():
-            raise ConfigError(f"'{text}' cannot delete a key: give it a value, for example null")
+            raise ConfigError(f"'{text}' cannot delete a key: {_instead_of_deleting(override.key_or_group)}")
         else:
             values.append(override)
     with _told():
@@ -103,6 +103,11 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
+def _instead_of_deleting(key: str) -> str:
+    is_term = key.startswith("model.objective.") and key.count(".") == 2
+    return f"{key}.weight=0 leaves that term out" if is_term else "give it a value, for example null"
+
+
 def _check_option(text: str, override: Override, groups: Mapping[str, Mapping[str, str]]) -> None:
     group, value = override.key_or_group, override.value()
     if override.is_delete() or value in (None, "", []):
@@ -127,9 +132,10 @@ def _check_option(text: str, override: Override, groups: Mapping[str, Mapping[st
 def _parts(config: DictConfig, key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the keys to set: where keys stand already those in braces, each with what they hold.
 
-    A class in braces is meant whole: arguments of the class that stood there are none of its own.
+    A class in braces is meant whole: arguments of the class that stood there are none of its own. So are empty braces.
     """
-    if isinstance(value, dict) and TARGET not in value and OmegaConf.is_dict(OmegaConf.select(config, key)):
+    keys = isinstance(value, dict) and value and TARGET not in value
+    if keys and OmegaConf.is_dict(OmegaConf.select(config, key)):
         for name, inner in value.items():
             yield from _parts(config, f"{key}.{name}", inner)
     else:

@@ -47,7 +47,7 @@ embeddings     .safetensors or .npz with user_emb and item_emb; an .npz may hold
 pairs          csv, tsv or parquet with columns label and prediction (and user, for gauc)
 
 Ids are the raw ids of the data set. Lists and embeddings leave a run directory, which
-`python experiments/table.py table=NAME --add FOLDER` puts into a table as a row.
+`python experiments/table.py table=NAME --add FOLDER --output OTHER` puts into a table as a row.
 """
 
 

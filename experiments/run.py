@@ -14,6 +14,7 @@ import yaml
 from experiments.cli import format_table, parse_arguments, run_main
 from experiments.compose import compose_config, config_groups, expand
 from gnnrec.config import RunConfig
+from gnnrec.evaluation.metrics import ALL_METRICS
 from gnnrec.run import RunResult, run
 
 SWITCHES = {name: "multirun" for name in ("-m", "--multirun")} | {"--cfg": "cfg"}
@@ -87,10 +88,11 @@ def comparison_text(jobs: Sequence[Sequence[str]], results: Sequence[RunResult])
 
 
 def _shown(results: Sequence[RunResult]) -> list[str]:
-    """Return recall and NDCG at 20, or at the first cutoff where there is no 20, or else the first metrics."""
+    """Return recall and NDCG at 20, or at the first cutoff where there is no 20, or else the first accuracy metrics."""
     names: dict[str, None] = {}
     for result in results:
-        measured = [key.removeprefix("test/") for key in result.metrics if key.count("/") == 1 and "@" in key]
+        everybody = [key.removeprefix("test/") for key in result.metrics if key.count("/") == 1]
+        measured = [name for name in everybody if name.partition("@")[0] in ALL_METRICS]
         cutoffs = [name.partition("@")[2] for name in measured if name.startswith(SHOWN)]
         k = "20" if "20" in cutoffs else next(iter(cutoffs), "")
         found = [f"{metric}@{k}" for metric in SHOWN if f"{metric}@{k}" in measured]

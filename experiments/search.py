@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,10 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override, Sweep
 
 from experiments.compose import compose_config, parse, sweep_values
+from experiments.possible import possible_metrics
 from gnnrec.baselines.fusion import kept_fits
 from gnnrec.config import RunConfig
-from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
+from gnnrec.errors import ConfigError, DataError, GnnrecError, check_choice, check_range, suggest
 from gnnrec.files import write_text
 from gnnrec.manifest import source_hash, tell_other_code
 from gnnrec.run import open_run, validate
@@ -78,7 +80,8 @@ class Search:
         num: settings to try; all of them where there are no more.
         metric: of validation, for example tail/ndcg@20.
         seed: of the draw of settings.
-    Errors: ConfigError for a mistake in any of the settings, DataError for a record that cannot be read.
+    Errors: ConfigError for a mistake in any of the settings and for a metric that one of them does not measure,
+        DataError for a record that cannot be read.
     """
 
     def __init__(self, overrides: Sequence[str], num: int, metric: str = "ndcg@20", seed: int = 0) -> None:
@@ -86,6 +89,13 @@ class Search:
         self.trials = draw_trials(overrides, num, seed)
         self.configs = [RunConfig.from_dict(compose_config(trial)) for trial in self.trials]
         self.folder = Path(self.configs[0].tracking.root).expanduser() / "tune"
+        for config in self.configs:
+            possible = possible_metrics(config.eval, "validation")
+            if self.metric not in possible:
+                raise ConfigError(
+                    f"unknown metric '{self.metric}' to choose settings by{suggest(self.metric, possible)}; "
+                    "'eval.metrics' and 'eval.ks' say which there are"
+                )
 
     @cached_property
     def records(self) -> list[Path]:
@@ -99,6 +109,8 @@ class Search:
 
     def run(self) -> None:
         """Try what is missing, and tell every setting with its metric."""
+        if self.missing:
+            _check_writable(self.folder)
         with kept_fits():
             for number, (trial, config, record) in enumerate(
                 zip(self.trials, self.configs, self.records), start=1
@@ -159,6 +171,16 @@ def lists(text: str, word: str) -> bool:
     key, _, value = word.partition("=")
     listed = values.has(value) if isinstance(values, Interval) else value in values
     return listed and key == text.split("=", 1)[0]
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise a GnnrecError where no file can be written to a folder: to be told before the first fit, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise GnnrecError(f"cannot write '{folder}': {reason}; tracking.root=FOLDER sets another") from error
 
 
 def read_record(path: Path) -> tuple[dict[str, Any], str | None]:

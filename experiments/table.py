@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from experiments.assembly import added_runs, build_table, draw_figures, update_readme
+from experiments.assembly import added_runs, build_table, draw_figures, readme_with
 from experiments.cli import Arguments, parse_arguments, run_main
 from experiments.columns import check_columns, check_found
 from experiments.search import Search
-from experiments.settings import read_settings, with_setting, write_settings
+from experiments.settings import Setting, read_settings, with_setting, write_settings
 from experiments.spec import TABLES, Cell, TableSpec, read_spec, table_cells, table_jobs
 from experiments.table_runs import distinct, plan, run_missing, sweep, tuned
 from gnnrec.errors import ConfigError, DataError
+from gnnrec.files import write_text
 from gnnrec.manifest import tell_other_code
 from gnnrec.report.frame import FinishedRun
 from gnnrec.report.tables import Table, to_markdown, write_table
@@ -37,11 +38,13 @@ usage: python experiments/table.py table=NAME [flags] [KEY=VALUE ...]
   --report-only     write the table from finished runs; missing runs are an error
   --check           compare the written files with the run directories; differences are an error
   --add FOLDER,...  further run directories as rows, from experiments/evaluate.py
-  --output FOLDER   where the table goes (results)
+  --output FOLDER   where the table goes; without it to results, and into the README.md beside where that has its place
   --part 1/2        run the first of two shares of the runs and write nothing: several processes or machines with one
                     tracking.root take one each, and --report-only writes the table at the end
   --settings FILE   rows that FILE, a NAME_settings.csv, has are run with its settings and not tuned
-  KEY=VALUE         applied to every run of the table; needs --output if it changes the numbers
+  KEY=VALUE         applied to every run of the table
+
+What changes the numbers (KEY=VALUE, other --seeds, --add) needs --output, except with --dry-run and --part.
 
 Writes NAME.csv, NAME.md, NAME.tex, and, where the table has `gain_over`, the figures NAME_gain_by_group and
 NAME_metric_by_degree, where it has `trade_off`, NAME_trade_off (png, pdf).
@@ -58,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
         return
     spec, extra = _table_name(arguments)
     seeds = _seeds(arguments, spec)
-    output = _output(arguments, extra)
+    output = _output(arguments, extra, seeds != list(spec.seeds))
     cells = table_cells(spec)
     only_report = bool({"report-only", "check"} & arguments.switches)
     if "part" in arguments.options:
@@ -105,13 +108,16 @@ def main(argv: Sequence[str]) -> None:
     runs |= added_runs(added, runs)
     check_found(spec, runs)
     table = build_table(spec, seeds, runs)
+    readme = {} if "output" in arguments.options else readme_with(table, output)
     if "check" in arguments.switches:
-        _check_written(table, output)
-        print(f"{output / spec.name}.csv, .md and .tex are what the run directories give")
+        compared = _check_written(table, settings, readme, output)
+        print(f"{', '.join(map(str, compared))}: what the run directories give")
         return
     paths = write_table(table, output) + draw_figures(spec, table, runs, output)
     paths += write_settings(settings, output / f"{spec.name}_settings.csv")
-    paths += update_readme(table, output)
+    for path, text in readme.items():
+        write_text(path, text)
+        paths.append(path)
     print(f"\n{to_markdown(table)}")
     print(f"written: {', '.join(str(path) for path in paths)}")
 
@@ -145,26 +151,34 @@ def _seeds(arguments: Arguments, spec: TableSpec) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def _output(arguments: Arguments, extra: Sequence[str]) -> Path:
+def _output(arguments: Arguments, extra: Sequence[str], other_seeds: bool) -> Path:
     if "output" in arguments.options:
         return Path(arguments.options["output"])
     changing = [word for word in extra if word.partition("=")[0].split(".")[0] not in HARMLESS]
-    if changing and not {"dry-run"} & arguments.switches:
+    changing += ["--seeds"] if other_seeds else []
+    changing += ["--add"] if arguments.options.get("add") else []
+    writes = "dry-run" not in arguments.switches and "part" not in arguments.options
+    if changing and writes:
         raise ConfigError(
             f"'{changing[0]}' changes the numbers of the table: name another folder with --output FOLDER"
         )
     return Path("results")
 
 
-def _check_written(table: Table, output: Path) -> None:
+def _check_written(
+    table: Table, settings: Mapping[Cell, Setting], readme: Mapping[Path, str], output: Path
+) -> list[Path]:
+    """Return the written files, or raise a DataError for one that the run directories give otherwise."""
     with tempfile.TemporaryDirectory() as folder:
-        for path in write_table(table, folder):
-            written = output / path.name
-            if not written.exists() or written.read_bytes() != path.read_bytes():
-                state = "differs from" if written.exists() else "is missing beside"
-                raise DataError(
-                    f"'{written}' {state} what the run directories give; write it with --report-only"
-                )
+        made = write_table(table, folder)
+        made += write_settings(settings, Path(folder) / f"{table.name}_settings.csv")
+        expected = {output / path.name: path.read_bytes() for path in made}
+    expected |= {path: text.encode() for path, text in readme.items()}
+    for written, content in expected.items():
+        if not written.exists() or written.read_bytes() != content:
+            state = "differs from" if written.exists() else "is missing beside"
+            raise DataError(f"'{written}' {state} what the run directories give; write it with --report-only")
+    return list(expected)
 
 
 if __name__ == "__main__":

@@ -154,6 +154,7 @@ class RunConfig:
         if not cutoff.isdecimal() or cutoff != str(int(cutoff)) or cutoff == "0":
             raise ConfigError(f"'train.select' must be metric@k, as in ndcg@20 (got '{self.train.select}')")
         check_choice("metric", metric, METRICS, "train.select")
+        check_range("select", int(cutoff), "train", low=1, high=MOST_K)
         if self.protocol != "honest" and self.eval.refit:
             raise ConfigError(
                 "'eval.refit' needs protocol=honest: a legacy run has no validation part to add"

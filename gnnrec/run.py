@@ -20,6 +20,7 @@ from gnnrec.data.splits import Split, make_split
 from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError
 from gnnrec.evaluation.evaluate import Evaluation, evaluate
+from gnnrec.evaluation.measure import Plan
 from gnnrec.evaluation.result import describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, validation_task
 from gnnrec.features import Vectors, as_array
@@ -107,6 +108,7 @@ def validate(config: RunConfig) -> dict[str, float]:
         )
     config = replace(_with_device(config), eval=replace(config.eval, refit=False))
     data = _load(config)
+    Plan(data.validation)  # a task without a pair is told before anything is trained
     item_vectors, user_vectors, _ = _vectors(config, data)
     scorer, _ = _make_scorer(config, data, item_vectors, user_vectors)
     return _evaluate(config, scorer, data.validation).metrics()
@@ -123,6 +125,8 @@ def _with_device(config: RunConfig) -> RunConfig:
 def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -> dict[str, float]:
     with phases("data"):
         data = _load(config)
+        if config.model.baseline is None and config.train.eval_every:
+            Plan(data.validation)  # a task without a pair is told before anything is trained
     with phases("text"):
         item_vectors, user_vectors, text_fingerprint = _vectors(config, data)
     earlier = _earlier_code(run_dir.path / CHECKPOINT)

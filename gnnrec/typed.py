@@ -94,7 +94,8 @@ def _is_list_or_function(hint: Any) -> bool:
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    union = typing.get_origin(hint) in (types.UnionType, typing.Union)  # X | Y, or Optional[X]
+    return typing.get_args(hint) if union else (hint,)
 
 
 def _locate(path: str, where: str) -> Any:

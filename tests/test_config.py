@@ -92,6 +92,7 @@ def test_a_round_trip_gives_an_equal_configuration(model: dict[str, Any]) -> Non
         ("train.select", "ndcg", "'train.select' must be metric@k"),
         ("train.select", "ndcg@0", "'train.select' must be metric@k"),
         ("train.select", "ndcg@020", "'train.select' must be metric@k"),
+        ("train.select", "ndcg@20000", r"'select' must be in \[1, 10000\] in 'train' \(got 20000\)"),
         ("train.select", "ndgc@10", "unknown metric 'ndgc' in 'train.select', did you mean 'ndcg'"),
         ("eval.metrics", ["recal"], "unknown metric 'recal' in 'eval', did you mean 'recall'"),
         ("eval.ks", [], "'ks' must have at least one cutoff"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional, Union
 
 import pytest
 
@@ -43,6 +43,10 @@ def unhinted(value: OnlyOfATypeChecker) -> Any:  # noqa: F821 # pyright: ignore[
 
 def mixed(pair: tuple[str, int]) -> Any:
     return pair
+
+
+def optional(value: Optional[int] = None, other: Union[float, str] = 1.0) -> Any:  # noqa: UP007, UP045
+    return value, other
 
 
 def fails() -> None:
@@ -96,3 +100,16 @@ def test_any_callable_on_the_path_will_do(monkeypatch: pytest.MonkeyPatch) -> No
     assert build({"_target_": "gnnrec.views.returns", "value": 1}, "here", other=5, unknown=1) == 6
     with pytest.raises(ConfigError, match=r"'here' cannot be built from .*: no such thing"):
         build({"_target_": "gnnrec.views.fails"}, "here")
+
+
+def test_an_optional_type_is_checked_in_either_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gnnrec.views as views
+
+    monkeypatch.setattr(views, "optional", optional, raising=False)
+    spec = {"_target_": "gnnrec.views.optional"}
+    assert build({**spec, "value": None, "other": 2}, "here") == (None, 2.0)
+    assert build({**spec, "value": 3, "other": "a"}, "here") == (3, "a")
+    with pytest.raises(ConfigError, match=r"'here.value' must be of type int \(got 'hello'\)"):
+        build({**spec, "value": "hello"}, "here")
+    with pytest.raises(ConfigError, match=r"'here.other' must be of type float or str \(got True\)"):
+        build({**spec, "other": True}, "here")

@@ -18,6 +18,7 @@ from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, save_f
 
 _NORMAL_95 = 1.959964
 _RESAMPLES = 500
+_CELLS = 4_000_000  # resampled numbers held at once
 _USER_BINS = 8
 
 Arrays = Mapping[str, np.ndarray]
@@ -89,8 +90,11 @@ def _degree_bins(degree: np.ndarray, used: np.ndarray) -> list[tuple[int, str, n
 
 def _pooled(part: np.ndarray, whole: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
     """Return sum(part) / sum(whole) and its 95% percentile interval over resampled entries."""
-    chosen = rng.integers(0, len(part), (_RESAMPLES, len(part)))
-    low, high = np.quantile(part[chosen].sum(axis=1) / whole[chosen].sum(axis=1), [0.025, 0.975])
+    shares, step = np.empty(_RESAMPLES), max(1, _CELLS // len(part))
+    for start in range(0, _RESAMPLES, step):
+        chosen = rng.integers(0, len(part), (min(step, _RESAMPLES - start), len(part)))
+        shares[start : start + step] = part[chosen].sum(axis=1) / whole[chosen].sum(axis=1)
+    low, high = np.quantile(shares, [0.025, 0.975])
     return float(part.sum() / whole.sum()), float(low), float(high)
 
 

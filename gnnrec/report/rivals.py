@@ -80,9 +80,22 @@ def legend(models: Models) -> str:
 def model_settings(run: FinishedRun) -> dict[str, Any]:
     """Return the part of a run's configuration that makes its model: without seed, tracking, device and files.
 
-    A setting that is None or {} is left out, as in the configurations of runs made before there was such a setting.
+    Left out are also what nothing in the run read, as in `RunConfig.key`, and settings that are None or {}, as in the
+    configurations of runs made before there was such a setting.
     """
-    return _making_a_model(run.config)
+    unread = _unread(run)
+    return _making_a_model({name: value for name, value in run.config.items() if name not in unread})
+
+
+def _unread(run: FinishedRun) -> set[str]:
+    """Return the sections of a run's configuration that its model did not read."""
+    baseline = run.config["model"].get("baseline") is not None
+    unread = {"train", "init"} if baseline else set()
+    # Users' texts may be read alone; a manifest that does not tell is another tool's.
+    of_users = not baseline and "text" in str((run.config.get("init") or {}).get("users"))
+    if run.manifest["fingerprints"].get("text", "") is None and not of_users:
+        unread.add("text")
+    return unread
 
 
 def _making_a_model(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

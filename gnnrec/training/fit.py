@@ -20,7 +20,7 @@ from gnnrec.model import Recommender
 from gnnrec.objectives import Objective, Step
 from gnnrec.objectives.sampling import NegativeSampler, uniform_draws
 from gnnrec.progress import Progress
-from gnnrec.training.checkpoint import load_checkpoint, save_checkpoint
+from gnnrec.training.checkpoint import load_checkpoint, read_position, save_checkpoint
 from gnnrec.training.memory import check_memory
 from gnnrec.training.sampler import SAMPLINGS, PairSampler, derive_seed
 from gnnrec.views import augment
@@ -79,9 +79,10 @@ class TrainConfig:
 
 @dataclass
 class History:
-    """Epochs done, one row per evaluation (per epoch where nothing is evaluated), the best, and what code trained."""
+    """Epochs done, the last to do, one row per evaluation (per epoch without), the best, and what code trained."""
 
     epoch: int
+    last_epoch: int
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_value: float = -math.inf
@@ -111,7 +112,7 @@ def fit(
     Args:
         validate: returns `validation/...` metrics; without it, or with eval_every of 0, all epochs run and the last
             weights stay (a refit).
-        checkpoint: file to resume from, if it is there, and to write to.
+        checkpoint: file to resume from, if it is there and of a training to the same last epoch, and to write to.
         on_row: is given each new row of the history.
         last_epoch: stop after this one, in the learning rates of `config.epochs`.
         code: the git state of what trains; the checkpoint keeps those of all calls, and another one is warned of.
@@ -122,14 +123,15 @@ def fit(
     keep_freed_memory()
     validate = validate if config.eval_every else None
     optimizer = make_optimizer(model, config)
-    history, best = History(epoch=0), {} if validate is None else _copy(model)
-    if checkpoint is not None and checkpoint.exists():
+    last = last_epoch or config.epochs
+    history, best = History(epoch=0, last_epoch=last), {} if validate is None else _copy(model)
+    if checkpoint is not None and checkpoint.exists() and _leads_to(last, checkpoint):
         history, best = _resume(checkpoint, model, optimizer, code)
     if code is not None and code not in history.code:
         history.code.append(code)
     negatives = NegativeSampler(model.graph) if objective.reads("negative") else None
     pairs = PairSampler(model.graph, config.batch_size, config.sampling)
-    saved, last = time.monotonic(), last_epoch or config.epochs
+    saved = time.monotonic()
     num_steps, begin = last * len(pairs), history.epoch * len(pairs)
     with Progress(name="train", unit="step", total=num_steps, initial=begin) as progress:
         for epoch in range(history.epoch + 1, last + 1):
@@ -157,6 +159,14 @@ def fit(
         model.load_state_dict(best)
     model.refresh()
     return history
+
+
+def _leads_to(last: int, checkpoint: Path) -> bool:
+    """Return whether a checkpoint is of a training to this last epoch; a refit to another one is begun anew."""
+    found = read_position(checkpoint).get("last_epoch", last)
+    if found != last:
+        logger.warning("'%s' is of a training to epoch %s, not %d: trained anew", checkpoint, found, last)
+    return found == last
 
 
 def _resume(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.columns import check_columns, check_found, possible_metrics
+from experiments.columns import check_columns, check_found
+from experiments.possible import possible_metrics
 from experiments.spec import Cell, Place, TableSpec, read_spec, table_cells
 from gnnrec.config import RunConfig
 from gnnrec.errors import ConfigError
@@ -91,6 +92,17 @@ def test_cutoffs_and_metrics_are_those_of_the_runs(tmp_path: Path) -> None:
     _check(tmp_path, "test/map@30", ("eval.ks=[20,30]", "eval.metrics=[recall,map]"))
     with pytest.raises(ConfigError, match=r"'eval\.metrics' and 'eval\.ks' say which there are"):
         _check(tmp_path, "test/map@30", ("eval.ks=[20,30]",))
+
+
+def test_a_metric_that_only_a_figure_shows_is_asked_for_too(tmp_path: Path) -> None:
+    text = TABLE.format(metric="test/ndcg@10").replace("test/recall@20", "test/recall@10")
+    (tmp_path / "t.yaml").write_text(f"{text}gain_over: [popularity]\n")
+    spec = read_spec("t", tmp_path)
+    check_columns(spec, table_cells(spec), {}, {}, (), ())
+    with pytest.raises(ConfigError) as caught:
+        check_columns(spec, table_cells(spec), {}, {}, ("eval.ks=[10]",), ())
+    told = "unknown metric 'test/recall@20' in the figures ('gain_over') of 'one' in experiments/tables/t.yaml, did"
+    assert str(caught.value).startswith(told)
 
 
 def test_added_runs_may_have_other_metrics(tmp_path: Path) -> None:

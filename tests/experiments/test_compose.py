@@ -80,7 +80,8 @@ def test_plus_adds_a_key(conf: Path) -> None:
         ("model=mf,lightgcn", "gives several values: add -m"),
         ("train=folder", "'train.path' has no value: give train.path=VALUE"),
         ("experiment=broken", "nothing"),
-        ("~train.lr", "'~train.lr' cannot delete a key"),
+        ("~train.lr", "'~train.lr' cannot delete a key: give it a value, for example null"),
+        ("~model.objective.l2", "cannot delete a key: model.objective.l2.weight=0 leaves that term out"),
         (
             "model=null",
             "'model=null' chooses no option: write model=NAME, or nothing for the usual one (known: lightgcn, mf)",
@@ -151,6 +152,14 @@ def test_a_class_in_braces_takes_the_place_of_the_other_with_its_arguments() -> 
     }
     with pytest.raises(ConfigError, match=r"unknown key 'model\.objective\.rank\.wieght', did you mean"):
         compose_config(["model=lightgcn-softmax", "model.objective.rank={wieght: 2.0}"])
+
+
+def test_empty_braces_leave_nothing() -> None:
+    assert compose_config(["split=cold_items"])["split"]["params"]
+    assert compose_config(["split=cold_items", "split.params={}"])["split"]["params"] == {}
+    assert compose_config(["model=mf", "model.objective={}"])["model"]["objective"] == {}
+    with pytest.raises(ConfigError, match=r"unknown key 'split\.parms'"):
+        compose_config(["split.parms={}"])
 
 
 def test_what_holds_nothing_takes_all_that_is_in_braces() -> None:

@@ -21,13 +21,13 @@ def result(*names: str) -> RunResult:
         (["recall@10", "recall@50", "ndcg@10", "ndcg@50", "tail/ndcg@10"], ["recall@10", "ndcg@10"]),
         (["ndcg@99999", "recall@99999", "coverage@99999"], ["recall@99999", "ndcg@99999"]),
         (["mrr@10", "mrr@20"], ["mrr@10", "mrr@20"]),
-        (["auc"], []),
+        (["auc", "avg_popularity@20", "coverage@20"], ["auc"]),
     ],
 )
 def test_the_cutoffs_that_were_measured_are_shown(names: list[str], shown: list[str]) -> None:
     lines = result_text(result(*names)).splitlines()
     assert lines[0].split() == ["test", *shown]
-    assert lines[1].split() == (["all", *([".5000"] * len(shown))] if shown else ["runs/key"])
+    assert lines[1].split() == ["all", *([".5000"] * len(shown))]
 
 
 def test_runs_of_other_cutoffs_are_compared() -> None:

@@ -159,8 +159,8 @@ def test_check_sees_a_changed_number(
 
 
 def test_several_seeds_give_spread_and_five_give_tests(runner: Runner, tmp_path: Path) -> None:
-    assert _table("--seeds", "0,1") == 0
-    text = (tmp_path / "results" / "quickstart.md").read_text()
+    assert _table("--seeds", "0,1", "--output", "two") == 0
+    text = (tmp_path / "two" / "quickstart.md").read_text()
     assert "too few for a claim" in text
     assert " ± ." in text
     assert "†" not in text
@@ -196,41 +196,55 @@ def test_results_of_other_tools_become_rows(
     one, two = (
         _external(tmp_path / "x", f"e{i}", "SLIM-X", split) for i, split in enumerate(("random", "cold_item"))
     )
-    assert _table("--add", f"{one},{two}") == 0
+    words = ["--output", "out", "--add"]
+    assert _table(*words, f"{one},{two}") == 0
     lines = [
-        line for line in (tmp_path / "results" / "quickstart.md").read_text().splitlines() if "SLIM-X" in line
+        line for line in (tmp_path / "out" / "quickstart.md").read_text().splitlines() if "SLIM-X" in line
     ]
     assert [line.split("|")[2].strip() for line in lines] == [".1235", ".1235"]
     other = _external(tmp_path / "x", "e9", "SLIM-X", "temporal_global")
-    assert _table("--report-only", "--add", str(other)) == 2
+    assert _table("--report-only", *words, str(other)) == 2
     assert "other data or another split" in capsys.readouterr().err
-    assert _table("--report-only", "--add", f"{one},{one}") == 2
+    assert _table("--report-only", *words, f"{one},{one}") == 2
     assert "would be a second run of random split · SLIM-X · seed 0" in capsys.readouterr().err
     halves = {**GROUPS, "head": {**GROUPS["head"], "num_items": 2}}
     other = _external(tmp_path / "x", "e8", "SLIM-Y", "random", halves)
-    assert _table("--report-only", "--add", str(other)) == 2
+    assert _table("--report-only", *words, str(other)) == 2
     assert "e8' has another group 'head'" in capsys.readouterr().err
 
 
 def test_a_row_with_few_seeds_is_not_tested_and_the_caption_says_so(runner: Runner, tmp_path: Path) -> None:
     added = _external(tmp_path / "x", "e0", "SLIM-X", "random")
-    assert _table("--seeds=0,1,2,3,4", "--add", str(added)) == 0
-    with (tmp_path / "results" / "quickstart.csv").open() as file:
+    assert _table("--seeds=0,1,2,3,4", "--add", str(added), "--output=out") == 0
+    with (tmp_path / "out" / "quickstart.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["row"] == "SLIM-X" and row["mean"]]
     assert {(row["num_seeds"], row["p_holm"]) for row in rows} == {("1", "")}
-    text = (tmp_path / "results" / "quickstart.md").read_text()
+    text = (tmp_path / "out" / "quickstart.md").read_text()
     assert "over 5 seeds (0, 1, 2, 3, 4). Fewer seeds, and no test below 5: SLIM-X 1." in text
 
 
-def test_the_readme_beside_the_results_shows_the_table(runner: Runner, tmp_path: Path) -> None:
+def test_the_readme_beside_the_results_shows_the_table_of_the_results(
+    runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     start, end = "<!-- quickstart: written by experiments/table.py -->", "<!-- /quickstart -->"
-    (tmp_path / "README.md").write_text(f"before\n\n{start}\nold\n{end}\n\nafter\n")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n\n{start}\nold\n{end}\n\nafter\n")
     assert _table() == 0
-    text = (tmp_path / "README.md").read_text()
     table_text = (tmp_path / "results" / "quickstart.md").read_text()
-    assert text == f"before\n\n{start}\n{table_text}{end}\n\nafter\n"
-    assert _table("--output", "elsewhere/deep") == 0
-    assert (tmp_path / "README.md").read_text() == text
+    assert readme.read_text() == f"before\n\n{start}\n{table_text}{end}\n\nafter\n"
+    changed = readme.read_text().replace("| popularity | ", "| popularity | 9")
+    readme.write_text(changed)
+    assert _table("--seeds", "7", "--output", "beside") == 0
+    assert (tmp_path / "beside" / "quickstart.md").exists()
+    assert readme.read_text() == changed
+    assert _table("--check") == 2
+    assert "README.md' differs from what the run directories give" in capsys.readouterr().err
+
+
+def test_where_nothing_is_written_no_other_folder_is_asked_for(runner: Runner, tmp_path: Path) -> None:
+    assert _table("--dry-run", "--seeds", "0,1") == 0
+    assert _table("--part", "1/9", "--seeds", "0,1") == 0
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(
@@ -240,6 +254,11 @@ def test_the_readme_beside_the_results_shows_the_table(runner: Runner, tmp_path:
         ([], "name one table, as in table=quickstart"),
         (["table=quickstart", "--seeds", "a"], "'--seeds' must be whole numbers"),
         (["table=quickstart", "train.lr=1"], "'train.lr=1' changes the numbers of the table"),
+        (
+            ["table=quickstart", "--seeds=7"],
+            "'--seeds' changes the numbers of the table: name another folder",
+        ),
+        (["table=quickstart", "--add=x", "--check"], "'--add' changes the numbers of the table"),
         (["table=quickstart", "--output=x", "train.lrr=1"], "unknown key 'train.lrr'"),
         (["table=quickstart", "--report"], "unknown flag '--report', did you mean '--report-only'?"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from experiments.assembly import added_runs, build_table, update_readme
+from experiments.assembly import added_runs, build_table, readme_with
 from experiments.spec import Place, read_spec
 from gnnrec.errors import DataError
 from gnnrec.report.frame import FinishedRun
@@ -79,4 +79,4 @@ def test_an_added_run_is_in_every_block_of_its_split(make, table: dict[Place, Fi
 def test_a_readme_of_another_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_bytes("é".encode("latin-1"))
     with pytest.raises(DataError, match=r"README\.md' is no UTF-8"):
-        update_readme(Table("t", "", [], [], pd.DataFrame()), tmp_path / "results")
+        readme_with(Table("t", "", [], [], pd.DataFrame()), tmp_path / "results")

@@ -79,8 +79,12 @@ def test_rows_are_tuned_alike_and_run_with_the_best(
     ]
     assert all(f"model.baseline.k={best}" in row["chosen"] for row in rows)
     assert "best of 2 by NDCG@20 on validation of seed 3" in (tmp_path / "results" / "tuned.md").read_text()
-    # elsewhere, from the settings that were kept: nothing is searched
+    assert run_main(table.main, [*words, "--check"]) == 0
     written = (tmp_path / "results" / "tuned_settings.csv").read_bytes()
+    (tmp_path / "results" / "tuned_settings.csv").write_text("garbage\n")
+    assert run_main(table.main, [*words, "--check"]) == 2
+    assert "tuned_settings.csv' differs from what the run directories give" in capsys.readouterr().err
+    # elsewhere, from the settings that were kept: nothing is searched
     kept = tmp_path / "kept.csv"
     kept.write_bytes(written)
     words += ["--settings", str(kept), f"tracking.root={tmp_path / 'elsewhere'}"]
@@ -90,3 +94,21 @@ def test_rows_are_tuned_alike_and_run_with_the_best(
     assert len(tuned) == 4
     assert len(runner.configs) == 8
     assert (tmp_path / "results" / "tuned_settings.csv").read_bytes() == written
+
+
+def test_a_metric_that_settings_are_not_chosen_by_is_told_before_the_first_fit(
+    runner: Runner,
+    tuned: list[tuple[str, int, int]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = TUNED.replace("dataset=debian", "dataset=debian, 'eval.ks=[10]'").replace("@20", "@10")
+    (tmp_path / "tuned.yaml").write_text(text)
+    assert run_main(table.main, ["table=tuned"]) == 2
+    told = capsys.readouterr().err
+    assert (
+        "unknown metric 'validation/ndcg@20' to choose settings by, did you mean 'validation/ndcg@10'?"
+        in told
+    )
+    assert "--metric" not in told
+    assert tuned == runner.configs == []

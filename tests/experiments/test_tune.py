@@ -152,6 +152,24 @@ def test_a_metric_of_a_group_without_relevant_items_is_told(small: list[str], tm
         search.ranked()
 
 
+@pytest.mark.parametrize("metric", ["ndgc@20", "ndcg@25"])
+def test_an_unknown_metric_is_told_before_the_first_fit(
+    small: list[str], metric: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(search, "validate", lambda _: pytest.fail("fitted"))
+    assert run_main(tune.main, [*small, "model=mf", "--metric", metric]) == 2
+    assert f"unknown metric 'validation/{metric}' to choose settings by" in capsys.readouterr().err
+
+
+def test_a_root_that_cannot_be_written_is_told_before_the_first_fit(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(search, "validate", lambda _: pytest.fail("fitted"))
+    (tmp_path / "file").write_text("not a folder")
+    assert run_main(tune.main, [*small, "model=mf", f"tracking.root={tmp_path / 'file'}"]) == 2
+    assert "file/tune': Not a directory; tracking.root=FOLDER sets another" in capsys.readouterr().err
+
+
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
     broken = ('{"trial": ["a"], "met', '{"trial": ["a"]}', "[1]", '{"metrics": {}}')
     for text in (*broken, '{"metrics": {"validation/ndcg@20": "0.5"}}', '{"metrics": {"a": [0.5]}}'):

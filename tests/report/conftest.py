@@ -34,12 +34,12 @@ def make_run(tmp_path: Path) -> MakeRun:
         split: str = "split-fingerprint",
         groups: Mapping[str, Any] = GROUPS,
         refit: bool = False,
+        text: str | None = "text-fingerprint",
     ) -> FinishedRun:
         with RunDir(tmp_path / "runs", key) as run_dir:
             run_dir.write_config(config or {"model": {"name": key}, "seed": 0})
-            run_dir.write_manifest(
-                {"device": "cpu", "fingerprints": {"data": "data-fingerprint", "split": split}}
-            )
+            prints = {"data": "data-fingerprint", "split": split, "text": text}
+            run_dir.write_manifest({"device": "cpu", "fingerprints": prints})
             run_dir.write_per_user(per_user or {"users": np.arange(3)})
             result = {"key": key, "protocol": protocol, "refit": refit, "metrics": metrics, "groups": groups}
             run_dir.write_result(result)

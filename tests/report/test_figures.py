@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,29 @@ def test_bands_hold_the_pooled_share() -> None:
         assert low <= share <= high
         covered.append(low <= 0.3 <= high)
     assert 0.88 < np.mean(covered) < 0.99
+
+
+@pytest.mark.parametrize("cells", [1, 160, 1000, 39_999])
+def test_resamples_drawn_in_blocks_are_those_drawn_at_once(
+    cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    relevant, hits = rng.integers(1, 6, 81), rng.random(81)
+    whole, blocks = np.random.default_rng(1), np.random.default_rng(1)
+    monkeypatch.setattr(figures, "_CELLS", cells)
+    for _ in range(2):  # the next bin goes on with the same generator
+        chosen = whole.integers(0, 81, (figures._RESAMPLES, 81))
+        share = hits[chosen].sum(axis=1) / relevant[chosen].sum(axis=1)
+        assert figures._pooled(hits, relevant, blocks)[1:] == tuple(np.quantile(share, [0.025, 0.975]))
+
+
+def test_resamples_of_many_items_are_not_held_at_once() -> None:
+    hits = np.ones(100_000)
+    tracemalloc.start()
+    figures._pooled(hits, hits, np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 500 * 100_000 * 8 / 3
 
 
 def test_the_lorenz_figure_shows_the_mean_gini_of_the_seeds() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from gnnrec.config import RunConfig
 from gnnrec.errors import DataError
 from gnnrec.evaluation.significance import compare
 from gnnrec.report.frame import FinishedRun
@@ -73,6 +74,44 @@ def test_settings_that_change_no_number_make_no_other_model(make_run) -> None:
         for seed, change in enumerate(changes)
     ]
     assert {label: len(found) for label, found in by_model(runs).items()} == {"a": 5}
+
+
+LIGHTGCN = {
+    "name": "lightgcn",
+    "encoder": {"_target_": "gnnrec.encoders.LightGCN"},
+    "objective": {"rank": {"term": {"_target_": "gnnrec.objectives.BPR"}}},
+}
+BASELINE = {"name": "kNN", "baseline": {"_target_": "gnnrec.baselines.ItemKNN"}}
+
+
+@pytest.mark.parametrize(
+    ("values", "change"),
+    [
+        ({"model": LIGHTGCN}, {"text": {"model": "hash"}}),
+        ({"model": LIGHTGCN, "init": {"users": "text"}}, {"text": {"model": "hash"}}),
+        ({"model": LIGHTGCN, "init": {"mode": "text"}}, {"text": {"model": "hash"}}),
+        ({"model": LIGHTGCN}, {"train": {"lr": 0.5}}),
+        ({"model": LIGHTGCN}, {"init": {"dim": 8}}),
+        ({"model": BASELINE}, {"train": {"lr": 0.5}}),
+        ({"model": BASELINE}, {"init": {"mode": "text", "users": "text"}}),
+        ({"model": BASELINE}, {"text": {"model": "hash"}}),
+        ({"model": {**BASELINE, "needs_text": True}}, {"text": {"model": "hash"}}),
+    ],
+)
+def test_what_nothing_reads_makes_no_other_model_as_it_makes_no_other_key(
+    make_run, values: dict, change: dict
+) -> None:
+    one, two = (RunConfig.from_dict(config) for config in (values, values | change))
+    runs = [
+        make_run(
+            f"r{seed}",
+            {METRIC: 0.5},
+            config={**config.to_dict(), "seed": seed},
+            text="of items" if config.needs_text()[0] else None,
+        )
+        for seed, config in enumerate((one, two))
+    ]
+    assert len(by_model(runs)) == len({one.key("data"), two.key("data")})
 
 
 def test_models_that_no_label_tells_apart_are_refused(make_run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from gnnrec.errors import ConfigError
 from gnnrec.protocol import merge
 from gnnrec.run import run, validate
 from tests.run.helpers import FULL, POPULARITY, Calls, make, make_full_at, read, rows_of
+
+NO_VALIDATION = {"name": "random", "params": {"ratios": [0.9, 0, 0.1]}}
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +129,20 @@ def test_a_fixed_number_of_epochs_is_trained_once_without_validation(
     assert [row["epoch"] for row in rows_of(result)] == list(range(1, 9))
     assert not any(key.startswith("validation/") for row in rows_of(result) for key in row)
     assert (result.path / "embeddings.safetensors").exists()
+
+
+@pytest.mark.parametrize(("work", "changes"), [(run, {}), (validate, {}), (validate, {"model": POPULARITY})])
+def test_a_validation_part_without_pairs_is_told_before_any_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[..., object], changes: dict
+) -> None:
+    monkeypatch.setattr(module, "_vectors", lambda *_: pytest.fail("began to work"))
+    with pytest.raises(ConfigError, match="the validation task has no relevant pair"):
+        work(make(folder, tmp_path, split=NO_VALIDATION, **changes))
+
+
+def test_what_is_not_validated_needs_no_validation_pair(folder: Path, tmp_path: Path) -> None:
+    run(make(folder, tmp_path, model=POPULARITY, split=NO_VALIDATION))
+    run(make(folder, tmp_path, train__eval_every=0, split=NO_VALIDATION))
 
 
 def test_merge_joins_two_parts() -> None:

@@ -141,3 +141,18 @@ def test_a_checkpoint_of_another_version_is_told(
     save_checkpoint(path, model, make_optimizer(model), {}, {"rows": [], "best_epoch": 0, "best_value": 0.0})
     with pytest.raises(GnnrecError, match=r"another version.*delete it to train anew"):
         train(setting, checkpoint=path)
+
+
+def test_a_checkpoint_on_the_way_to_another_last_epoch_is_begun_anew(
+    setting: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refit that was killed, and whose number of epochs is another one when it is taken up again."""
+    checkpoint = tmp_path / "refit.safetensors"
+    config = replace(CONFIG, eval_every=0)
+    train(setting, config, checkpoint=checkpoint, last_epoch=5)
+    assert (read_position(checkpoint)["epoch"], read_position(checkpoint)["last_epoch"]) == (5, 5)
+    expected, _ = train(setting, config, last_epoch=2)
+    resumed, history = train(setting, config, checkpoint=checkpoint, last_epoch=2)
+    assert equal(weights(expected), weights(resumed))
+    assert [row["epoch"] for row in history.rows] == [1, 2]
+    assert "refit.safetensors' is of a training to epoch 5, not 2: trained anew" in caplog.text
