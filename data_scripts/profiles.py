@@ -6,8 +6,9 @@
 
 An item's profile is made from its text; a user's from the texts of the items of train alone, and the card
 beside the file (FILE.card.json) then names the fingerprint of that split: gnnrec refuses the profiles with
-any other, as it does with all profiles by a model that was adapted on a split. Started again, the script
-goes on where it stopped. A run takes the file as text.item_profiles= or text.user_profiles=.
+any other, as it does with all profiles by a model that was adapted on a split, and with those of another side
+or data set. Started again, the script goes on where it stopped. A run takes the file as text.item_profiles=
+or text.user_profiles=.
 """
 
 from __future__ import annotations
@@ -214,6 +215,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted: start again with the same options to go on", file=sys.stderr)
         return 130
     print(f"{written} profiles written, {len(prompts) - written} were there: {options.output}")
+    if generator.num_cut:
+        print(
+            f"warning: {generator.num_cut} prompts lost their beginning, for only {generator.max_prompt_tokens} tokens "
+            "are read: see --max-prompt-tokens, --max-items and --max-characters",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -15,6 +15,8 @@ from gnnrec.errors import ConfigError
 from gnnrec.text.blocks import Block
 
 Vectors = np.ndarray | Sequence[Block]
+# Rows that differ by less than this share of their length are alike: the rest is rounding of float32.
+_ALIKE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -43,27 +45,31 @@ class Prepared:
 def prepare(vectors: Vectors | None, seen: Tensor, side: str) -> list[Prepared]:
     """Return the blocks, or the one array, centred and scaled to unit length on the nodes seen in training.
 
-    A single array is one block whose rows all count as present. Errors: ConfigError where there is nothing, or not
-    one row per node.
+    A single array is one block whose rows all count as present. Errors: ConfigError where there is nothing, not
+    one row per node, or no difference between the nodes seen in training.
     """
     if vectors is None or len(vectors) == 0:
         raise ConfigError(
             f"this init mode needs {side} text vectors; choose a 'text' option or another 'init'"
         )
     if isinstance(vectors, np.ndarray):
-        _check_rows(len(vectors), seen, f"{side} text vectors")
+        what = f"{side} text vectors"
+        _check_rows(len(vectors), seen, what)
         x = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+        _check_differ(x, _some(seen), what)
         return [Prepared("text", centre(x, seen), fitted=_some(seen))]
     return [_prepare_block(block, seen, side) for block in vectors]
 
 
 def _prepare_block(block: Block, seen: Tensor, side: str) -> Prepared:
-    _check_rows(len(block.present), seen, f"{side} block '{block.name}'")
+    what = f"{side} block '{block.name}'"
+    _check_rows(len(block.present), seen, what)
     present = torch.from_numpy(block.present)
     fitted = _some(seen & present)
     if sp.issparse(block.values):
         return Prepared(block.name, sp.csr_array(block.values), present, block.learned, fitted)
     x = torch.from_numpy(np.ascontiguousarray(block.values, dtype=np.float32))
+    _check_differ(x, fitted, what)
     x = centre(x, present if fitted is None else fitted) * present.unsqueeze(1)
     return Prepared(block.name, x, present, block.learned, fitted)
 
@@ -75,6 +81,19 @@ def _some(rows: Tensor) -> Tensor | None:
 def _check_rows(num_rows: int, seen: Tensor, what: str) -> None:
     if num_rows != len(seen):
         raise ConfigError(f"{what} must have {len(seen)} rows (got {num_rows})")
+
+
+def _check_differ(x: Tensor, fit_rows: Tensor | None, what: str) -> None:
+    """Raise a ConfigError if the fitted rows are all alike: scaled up, others would be a million times as long."""
+    if fit_rows is None:
+        return
+    rows = x[fit_rows]
+    spread = float(torch.linalg.vector_norm(rows - rows.mean(dim=0)))
+    if spread <= _ALIKE * float(torch.linalg.vector_norm(rows)):
+        raise ConfigError(
+            f"{what} must say something that differs between the nodes seen in training (got {len(rows)} vectors "
+            "there, all alike): leave the block out, or choose an 'init' without text"
+        )
 
 
 def centre(x: Tensor, fit_rows: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class TextTable(nn.Module):
         else:
             _, _, components = torch.linalg.svd(fitted, full_matrices=False)
             table = vectors @ components[:dim].T
-        self.weight = nn.Parameter(table * (std / table[seen].std().clamp(min=1e-12)))
+        self.weight = nn.Parameter(table * (std / _spread(table[seen])))
 
     def forward(self) -> Tensor:
         return self.weight
@@ -83,7 +83,18 @@ class FullTextTable(nn.Module):
         with torch.no_grad():
             self.output.weight.normal_()
             self.output.bias.zero_()
-            self.output.weight.mul_(std / self()[seen].std().clamp(min=1e-12))
+            self.output.weight.mul_(std / _spread(self()[seen]))
 
     def forward(self) -> Tensor:
         return self.output(self.weight)
+
+
+def _spread(rows: Tensor) -> Tensor:
+    """Return the standard deviation of the rows seen in training, by which all are scaled."""
+    spread = rows.std()
+    if float(spread) < 1e-12:
+        raise ConfigError(
+            f"a node seen in training must have a text vector that differs from the others' for 'text_init' (got "
+            f"{len(rows)} such nodes, all without): leave the block out, or choose another 'mode'"
+        )
+    return spread

@@ -29,10 +29,9 @@ from gnnrec.text.config import TextConfig
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json
 from gnnrec.text.settings import read_modules, read_settings
 from gnnrec.text.synonyms import replace_by_synonyms
-from gnnrec.text.transformer import TransformerEncoder, load_model, pad_batch, quiet
+from gnnrec.text.transformer import TransformerEncoder, load_model, load_tokenizer, pad_batch, quiet
 
 _CHUNK = 64
-_WORD_TABLES = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight")
 
 
 def adapt_model(
@@ -169,8 +168,8 @@ def _load(model: ModelFolder, config: AdaptConfig) -> tuple[TransformerEncoder, 
         network = _masked_model(model, config).to(config.device)
     else:
         network = encoder.model
-    for name, value in network.named_parameters():
-        value.requires_grad_(not (config.freeze_embeddings and name.endswith(_WORD_TABLES)))
+    network.requires_grad_(True)
+    network.get_input_embeddings().weight.requires_grad_(not config.freeze_embeddings)
     return encoder, _with_lora(network, config) if config.lora_rank else network
 
 
@@ -235,6 +234,11 @@ def _losses(
         return losses(encode, tokens, train, config)
     readings = [tokens]
     if synonym_model is not None:
+        if load_tokenizer(synonym_model).get_vocab() != encoder.tokenizer.get_vocab():
+            raise ConfigError(
+                f"'synonym_model' in 'adapt' must have the tokens of '{encoder.name}', which it replaces one by one "
+                f"(got '{synonym_model.name}' with others): choose a masked language model with the same tokenizer"
+            )
         masked = load_model(synonym_model, head="AutoModelForMaskedLM")
         masked = masked.eval().to(config.device)
         readings.append(replace_by_synonyms(masked, encoder.tokenizer, tokens, config.synonyms, config.seed))

@@ -115,6 +115,8 @@ def mlm_losses(model: Any, tokenizer: Any, tokens: Tokens, config: AdaptConfig) 
     usable = np.flatnonzero([len(ids) > 0 for ids in tokens])
     special = np.array(sorted(tokenizer.all_special_ids))
     pad = tokenizer.pad_token_id or 0
+    # A tokenizer may have tokens that the weights lack.
+    known = min(len(tokenizer), model.get_input_embeddings().num_embeddings)
 
     def loss(rows: np.ndarray, generator: np.random.Generator) -> Tensor:
         ids, mask = pad_batch([tokens[int(row)] for row in rows], pad)
@@ -122,9 +124,7 @@ def mlm_losses(model: Any, tokenizer: Any, tokens: Tokens, config: AdaptConfig) 
         maskable = mask.numpy().astype(bool) & ~np.isin(array, special)
         if not maskable.any():
             raise DataError("the texts hold no token that could be masked")
-        inputs, labels = mask_tokens(
-            array, maskable, generator, config.mask, tokenizer.mask_token_id, len(tokenizer)
-        )
+        inputs, labels = mask_tokens(array, maskable, generator, config.mask, tokenizer.mask_token_id, known)
         logits = model(
             input_ids=torch.from_numpy(inputs).to(config.device), attention_mask=mask.to(config.device)
         ).logits

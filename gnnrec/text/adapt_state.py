@@ -69,5 +69,6 @@ def load_state(
             value.copy_(tensors[f"now.{name}"])
             keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in tensors]
             if keys:
-                optimizer.state[value] = {key: tensors[f"{key}.{name}"] for key in keys}
+                # Fused AdamW wants its moments, the step too, where the weights are.
+                optimizer.state[value] = {key: tensors[f"{key}.{name}"].to(value.device) for key in keys}
     return progress, {name: tensors[f"best.{name}"] for name in weights if f"best.{name}" in tensors}

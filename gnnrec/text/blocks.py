@@ -81,7 +81,8 @@ class BlockConfig:
         for name in self.text:
             if name not in known:
                 raise ConfigError(f"unknown key '{name}' in 'block.text'{suggest(name, known)}")
-        TextConfig(**self.text)  # checks the values
+        # Checks the values; the reduction that reads them may be that of the `text` group.
+        TextConfig(**{"reduce": "whiten_pca", **self.text})
 
 
 @dataclass(frozen=True)

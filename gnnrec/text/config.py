@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gnnrec.errors import check_choice, check_range
+from gnnrec.errors import ConfigError, check_choice, check_range
 
 POOLINGS = ("mean", "cls", "last", "eos")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -21,6 +21,11 @@ REDUCTIONS = (
     "canonical",
     "random_projection",
 )
+# Which reductions read a setting, where not all do.
+_READ_BY = {
+    "reduce_dim": ("pca", "whiten_pca", "variance", "informed", "canonical", "random_projection"),
+    "shrinkage": ("whiten_pca", "whiten_zca", "canonical"),
+}
 
 
 @dataclass(frozen=True)
@@ -80,3 +85,10 @@ class TextConfig:
             value = getattr(self, name)
             if value is not None:
                 check_range(name, value, "text", low=1)
+        for name, readers in _READ_BY.items():
+            value = getattr(self, name)
+            if value and self.reduce not in readers:
+                raise ConfigError(
+                    f"'{name}' in 'text' is read by 'reduce' {', '.join(readers)} alone (got {value} with "
+                    f"{self.reduce}): leave '{name}' out or set another 'reduce'"
+                )

@@ -90,8 +90,8 @@ def _count_words(texts: Sequence[str], fit_rows: np.ndarray) -> tuple[sp.csr_arr
     return counts, column
 
 
-def anonymize(texts: Sequence[str], names: Sequence[str] | None) -> list[str]:
-    """Return the texts with each row's own name replaced by the word 'item', whatever its case.
+def anonymize(texts: Sequence[str], names: Sequence[str | Sequence[str]] | None) -> list[str]:
+    """Return the texts with each row's own name, or names, replaced by the word 'item', whatever their case.
 
     It tells what a model knows of a name by heart from what the rest of the text says. A name is replaced
     only as a whole: not inside a longer word.
@@ -103,11 +103,14 @@ def anonymize(texts: Sequence[str], names: Sequence[str] | None) -> list[str]:
         )
     if len(names) != len(texts):
         raise DataError(f"there must be one name per text (expected {len(texts)}, got {len(names)})")
+    return [_replace(text, [name] if isinstance(name, str) else name) for text, name in zip(texts, names)]
+
+
+def _replace(text: str, names: Sequence[str]) -> str:
     # a template takes the full stop from the end of what it names (see gnnrec.text.templates.render)
-    return [_replace(text, name.strip().rstrip(". ")) for text, name in zip(texts, names)]
-
-
-def _replace(text: str, name: str) -> str:
-    if not name:
-        return text
-    return re.sub(rf"(?<![\w]){re.escape(name)}(?![\w])", _PLACEHOLDER, text, flags=re.IGNORECASE)
+    bare = {name.strip().rstrip(". ") for name in names} - {""}
+    # the longest first: 'vim' would leave 'item-tiny' of 'vim-tiny'
+    for name in sorted(bare, key=lambda one: (-len(one), one)):
+        pattern = rf"(?<![\w]){re.escape(name)}(?![\w])"
+        text = re.sub(pattern, _PLACEHOLDER, text, flags=re.IGNORECASE)
+    return text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -36,10 +39,27 @@ class Dense(nn.Module):
         return y if self.residual is None else y + self.residual(x)
 
 
-def load_dense(model: ModelFolder, path: str) -> nn.Module:
-    """Return the dense layer in the module folder `path` of a model folder, in float32; or Normalize."""
-    if path == NORMALIZE:
-        return Normalize()
+def load_dense(model: ModelFolder, paths: Sequence[str], width: int | None) -> nn.Sequential:
+    """Return the dense layers in the module folders `paths`, in float32, and Normalize where a path says so.
+
+    width: of the pooled vectors, None where the model does not say. Weights that do not fit it, or each other, are
+    a DataError.
+    """
+    layers = nn.Sequential()
+    for path in paths:
+        layer = Normalize() if path == NORMALIZE else _load(model, path)
+        if isinstance(layer, Dense):
+            if width not in (None, layer.linear.in_features):
+                raise DataError(
+                    f"the dense layer '{model.path / path}' of text model '{model.name}' must take vectors of width "
+                    f"{width} (got weights for {layer.linear.in_features}): it belongs to another model"
+                )
+            width = layer.linear.out_features
+        layers.append(layer)
+    return layers
+
+
+def _load(model: ModelFolder, path: str) -> Dense:
     folder = model.path / path
     settings = read_json(folder / "config.json", {})
     try:
@@ -48,8 +68,8 @@ def load_dense(model: ModelFolder, path: str) -> nn.Module:
         residual = None
         if settings.get("use_residual", False):
             same = linear.in_features == linear.out_features
-            residual = nn.Identity() if same else _linear(tensors, "residual")
-    except (OSError, SafetensorError, KeyError) as error:
+            residual = nn.Identity() if same else _linear(tensors, "residual", linear.weight.shape)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DataError(
             f"the dense layer '{folder}' of text model '{model.name}' cannot be read: {error}"
         ) from error
@@ -66,8 +86,13 @@ def load_dense(model: ModelFolder, path: str) -> nn.Module:
     return Dense(linear, _ACTIVATIONS[name](), residual)
 
 
-def _linear(tensors: dict[str, Tensor], name: str) -> nn.Linear:
+def _linear(tensors: dict[str, Tensor], name: str, shape: torch.Size | None = None) -> nn.Linear:
     weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
+    fits = weight.ndim == 2 and shape in (None, weight.shape)
+    if not fits or (bias is not None and bias.shape != weight.shape[:1]):
+        got = f"got {list(weight.shape)}" + ("" if bias is None else f" and bias {list(bias.shape)}")
+        wanted = "[out, in]" if shape is None else list(shape)
+        raise ValueError(f"'{name}' must have a weight {wanted} and a bias [out] or none, {got}")
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     layer.load_state_dict({"weight": weight.float()} | ({} if bias is None else {"bias": bias.float()}))
     return layer

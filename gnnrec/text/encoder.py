@@ -40,7 +40,7 @@ def encode_texts(
     cache_dir: str | Path | None = None,
     fit_rows: np.ndarray | None = None,
     fit_pairs: np.ndarray | None = None,
-    names: Sequence[str] | None = None,
+    names: Sequence[str | Sequence[str]] | None = None,
     split: str | None = None,
 ) -> np.ndarray:
     """Return one vector per text, float32 [n, dim], from the cache where it is there.
@@ -51,7 +51,7 @@ def encode_texts(
     with what it is batched with.
 
     fit_rows, fit_pairs: training rows and pairs, for controls and reductions that are fitted (see
-    gnnrec.text.transform). names: one per text, for control=anonymized. split: the fingerprint of the split
+    gnnrec.text.transform). names: one or several per text, for control=anonymized. split: the fingerprint of the split
     in use; a model adapted on another split is a DataError. cache_dir: default the user's cache folder.
     """
     config = config or TextConfig()
@@ -137,28 +137,33 @@ def _encode_missing(
     keys: list[bytes],
     found: dict[bytes, np.ndarray],
 ) -> None:
-    """Encode from long to short, a shard at least every half minute: an interrupted run loses little."""
+    """Encode from long to short, a shard after each half minute: an interrupted run loses little."""
     keep_freed_memory()
     order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), texts[row]))
-    done: list[np.ndarray] = []
-    start, since = 0, time.monotonic()
+    # Blocks end where those of an encoding that was not interrupted do: the same batches, hence the same bits.
+    starts = range(-(len(found) % _BLOCK), len(order), _BLOCK)
+    blocks = [order[max(start, 0) : start + _BLOCK] for start in starts]
+    done: dict[bytes, np.ndarray] = {}
+    since = time.monotonic()
     with Progress(total=len(texts), name="encoding texts", unit="text") as bar:
-        for begin in range(0, len(order), _BLOCK):
-            rows = order[begin : begin + _BLOCK]
-            vectors = encoder.encode([texts[row] for row in rows])
-            if not np.isfinite(vectors).all():
-                raise DataError(
-                    f"text model '{encoder.name}' gave NaN or infinite vectors; try text.dtype=float32"
-                )
-            done.append(vectors)
-            bar.update(len(rows))
-            end = begin + len(rows)
-            if end == len(order) or time.monotonic() - since > _SECONDS_PER_SHARD:
-                shard_keys = [keys[row] for row in order[start:end]]
-                shard = np.vstack(done)
-                cache.write(shard_keys, shard)
-                found.update(zip(shard_keys, shard))
-                done, start, since = [], end, time.monotonic()
+        for block in blocks:
+            for rows, vectors in encoder.encode_batches([texts[row] for row in block]):
+                if not np.isfinite(vectors).all():
+                    raise DataError(
+                        f"text model '{encoder.name}' gave NaN or infinite vectors; try text.dtype=float32"
+                    )
+                done.update(zip((keys[block[row]] for row in rows), vectors, strict=True))
+                bar.update(len(rows))
+                if time.monotonic() - since > _SECONDS_PER_SHARD:
+                    _keep(done, cache, found)
+                    done, since = {}, time.monotonic()
+    if done:
+        _keep(done, cache, found)
+
+
+def _keep(done: dict[bytes, np.ndarray], cache: VectorCache, found: dict[bytes, np.ndarray]) -> None:
+    cache.write(list(done), np.stack(list(done.values())))
+    found.update(done)
 
 
 def _folder_name(model: ModelFolder, settings: Settings, config: TextConfig, dtype: torch.dtype) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,8 @@ class Generator:
     """A causal language model that answers prompts greedily, so that the same prompt gives the same text.
 
     A model with a chat template is asked as a chat; any other simply continues the prompt. Prompts are cut
-    on the left to what the model takes, less the answer.
+    on the left to what the model takes, less the answer; `num_cut` counts those. What the template puts around a
+    prompt is never cut.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class Generator:
                 raise DataError(f"the tokenizer of '{model.name}' has neither a padding nor an end token")
             self.tokenizer.pad_token = self.tokenizer.eos_token
         # What a causal model writes follows its last token: padding must stand before the prompt.
-        self.tokenizer.padding_side = self.tokenizer.truncation_side = "left"
+        self.tokenizer.padding_side = "left"
         room = position_limit(self.tokenizer, self.model) - max_new_tokens
         if room < 1:
             raise ConfigError(
@@ -46,19 +48,22 @@ class Generator:
                 f"takes (got {max_new_tokens})"
             )
         self.max_new_tokens, self.max_prompt_tokens = max_new_tokens, min(max_prompt_tokens, room)
-        self.device = device
+        self.device, self.num_cut = device, 0
+        self.chat = bool(self.tokenizer.chat_template)
+        around = self._length(self._asked(""))
+        if around >= self.max_prompt_tokens:
+            raise ConfigError(
+                f"'max_prompt_tokens' must be above the {around} tokens that text model '{model.name}' puts around a "
+                f"prompt (got {self.max_prompt_tokens}, at most {room} beside the answer)"
+            )
 
     @torch.inference_mode()
     def answer(self, prompts: Sequence[str]) -> list[str]:
         """Return the model's answer to each prompt, stripped, its white space made single spaces."""
-        chat = bool(self.tokenizer.chat_template)
-        texts = [self._as_chat(prompt) for prompt in prompts] if chat else list(prompts)
         tokens = self.tokenizer(
-            texts,
+            [self._cut(prompt) for prompt in prompts],
             padding=True,
-            truncation=True,
-            max_length=self.max_prompt_tokens,
-            add_special_tokens=not chat,
+            add_special_tokens=not self.chat,
             return_token_type_ids=False,
             return_tensors="pt",
         ).to(self.device)
@@ -73,6 +78,21 @@ class Generator:
         decoded: list[str] = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [" ".join(text.split()) for text in decoded]
 
-    def _as_chat(self, prompt: str) -> str:
+    def _cut(self, prompt: str) -> str:
+        """Return what the model is asked, with as much of the end of the prompt as fits."""
+        asked = self._asked(prompt)
+        self.num_cut += self._length(asked) > self.max_prompt_tokens
+        while (length := self._length(asked)) > self.max_prompt_tokens:
+            # Tokens have no fixed number of characters: as many go as this share of the tokens, until it fits.
+            prompt = prompt[math.ceil(len(prompt) * (1 - self.max_prompt_tokens / length)) :]
+            asked = self._asked(prompt)
+        return asked
+
+    def _asked(self, prompt: str) -> str:
+        if not self.chat:
+            return prompt
         messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
         return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def _length(self, asked: str) -> int:
+        return len(self.tokenizer(asked, add_special_tokens=not self.chat, verbose=False)["input_ids"])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.interactions import Interactions
-from gnnrec.errors import ConfigError, check_choice
+from gnnrec.errors import ConfigError, DataError, check_choice, suggest
 from gnnrec.text.config import TextConfig
 from gnnrec.text.encoder import encode_texts, text_fingerprint
 from gnnrec.text.pairs import co_interaction_pairs
@@ -39,7 +39,7 @@ def node_texts(dataset: Dataset, side: str, config: TextConfig, split: str | Non
     table = side_table(dataset, side)
     path = config.item_profiles if side == "item" else config.user_profiles
     if path is not None:
-        return load_profiles(path, table[f"{side}_id"].tolist(), split)
+        return load_profiles(path, table[f"{side}_id"].tolist(), split, side, dataset.fingerprint())
     return row_texts(table, dataset.card.get("text", {}).get(side))
 
 
@@ -93,7 +93,7 @@ def text_vectors(
     split: str | None = None,
 ) -> np.ndarray:
     """Return the vectors of texts, one per row of a side's table, through the controls and reduction."""
-    names = _names(dataset, side)
+    names = _names(dataset, side) if config.control == "anonymized" else None
     return encode_texts(texts, config, fit_rows=fit_rows, fit_pairs=fit_pairs, names=names, split=split)
 
 
@@ -106,10 +106,21 @@ def node_fingerprint(dataset: Dataset, side: str, config: TextConfig, split: str
     return hashlib.sha256(f"{vectors_sha256(path)} {sorted(settings.items())}".encode()).hexdigest()
 
 
-def _names(dataset: Dataset, side: str) -> list[str] | None:
+def _names(dataset: Dataset, side: str) -> list[tuple[str, ...]] | None:
+    """Return the names of each row: of the column or columns that the card names, else of the first usual one."""
     table = side_table(dataset, side)
-    column = dataset.card.get("text", {}).get(f"{side}_name")
-    for name in (column, "title", "name", "words"):
-        if name in table.columns:
-            return [to_text(value) for value in table[name].tolist()]
-    return None
+    named = dataset.card.get("text", {}).get(f"{side}_name")
+    if isinstance(named, list | tuple):
+        columns = list(named)
+    else:
+        columns = [column for column in (named, "title", "name", "words") if column in table.columns][:1]
+    for column in columns:
+        if column not in table.columns:
+            raise DataError(
+                f"card['text']['{side}_name'] asks for column '{column}'{suggest(column, map(str, table.columns))}"
+            )
+    if not columns:
+        return None
+    return list(
+        zip(*([to_text(value) for value in table[column].tolist()] for column in columns), strict=True)
+    )

@@ -9,29 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec.errors import DataError
-from gnnrec.text.models import split_of
+from gnnrec.text.models import read_json, split_of
 from gnnrec.text.templates import to_text
 
 log = logging.getLogger(__name__)
 
 
-def load_profiles(path: str | Path, raw_ids: Sequence[Any], split: str | None = None) -> list[str]:
+def load_profiles(
+    path: str | Path,
+    raw_ids: Sequence[Any],
+    split: str | None = None,
+    side: str | None = None,
+    data_fingerprint: str | None = None,
+) -> list[str]:
     """Return the generated text of each raw id, '' where the file has none.
 
     Each line is an object with `id` and `text` (a string or a list of keywords). FILE.card.json, which
-    data_scripts/profiles.py writes beside it, may name the fingerprint of the `split` whose train
-    interactions the texts were made from: another split is a DataError, for those texts would know held-out
-    interactions. Counts are logged.
+    data_scripts/profiles.py writes beside it, says what the texts were made from: another `side` or data set
+    is a DataError, for equal ids would mean others. So is another `split`, by its fingerprint, where they were made
+    from train interactions: they would know held-out ones. Counts are logged.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise DataError(f"there is no file of generated texts at '{path}'")
-    made_from = split_of(card_path(path))
-    if made_from is not None and made_from != split:
-        raise DataError(
-            f"'{path}' was written from the train part of split {made_from[:12]}, but the split is "
-            f"{split[:12] if split else 'unknown'}: write it again for this split"
-        )
+    _check_card(path, split, side, data_fingerprint)
     texts = read_profiles(path)
     wanted = [str(one) for one in raw_ids]
     common = len(texts.keys() & set(wanted))
@@ -40,8 +41,31 @@ def load_profiles(path: str | Path, raw_ids: Sequence[Any], split: str | None = 
             f"'{path}' and the data have no id in common (the file has {', '.join(list(texts)[:3])}, ...; "
             f"the data {', '.join(wanted[:3])}, ...): it must be keyed by raw ids"
         )
-    log.info("'%s': %d of %d ids, %d unknown ids left out", path, common, len(wanted), len(texts) - common)
+    level = logging.INFO if common == len(wanted) == len(texts) else logging.WARNING
+    log.log(
+        level, "'%s': %d of %d ids, %d unknown ids left out", path, common, len(wanted), len(texts) - common
+    )
     return [texts.get(one, "") for one in wanted]
+
+
+def _check_card(path: Path, split: str | None, side: str | None, data_fingerprint: str | None) -> None:
+    card = read_json(card_path(path), {})
+    if not card:
+        log.warning("'%s' has no card beside it: what its texts were made from is unknown", path)
+    if side is not None and card.get("side", side) != side:
+        raise DataError(f"'{path}' holds texts of {card['side']}s, not of {side}s: give the file of {side}s")
+    made_from = card.get("data_fingerprint", data_fingerprint)
+    if data_fingerprint is not None and made_from != data_fingerprint:
+        raise DataError(
+            f"'{path}' was written from data set '{card.get('dataset')}' ({str(made_from)[:12]}), not from this one "
+            f"({data_fingerprint[:12]}): write it again for this data set"
+        )
+    of_split = split_of(card_path(path))
+    if of_split is not None and of_split != split:
+        raise DataError(
+            f"'{path}' was written from the train part of split {of_split[:12]}, but the split is "
+            f"{split[:12] if split else 'unknown'}: write it again for this split"
+        )
 
 
 def read_profiles(path: Path, allow_cut: bool = False) -> dict[str, str]:

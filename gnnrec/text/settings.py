@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from gnnrec.errors import ConfigError, DataError
@@ -62,6 +63,13 @@ def read_modules(model: ModelFolder) -> list[tuple[str, str]]:
     modules = read_json(file, [])
     if not all(isinstance(module, dict) and isinstance(module.get("path"), str) for module in modules):
         raise DataError(f"'{file}' must hold a list of objects with 'type' and 'path', a text")
+    for module in modules:
+        # Folders below these are no part of the model's identity, by which vectors are cached.
+        if Path(module["path"]).name != module["path"] or module["path"] == "..":
+            raise DataError(
+                f"'{file}' names the module '{module['path']}', but only folders directly in '{model.path}' are read: "
+                "save the model again with sentence-transformers"
+            )
     return [(str(module.get("type", "")).rsplit(".", 1)[-1], module["path"]) for module in modules]
 
 

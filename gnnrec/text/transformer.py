@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError, DataError
@@ -38,23 +37,23 @@ class TransformerEncoder:
         self.device = resolve_device(config.device, "text.device")
         self.tokenizer = load_tokenizer(model)
         self.model = load_model(model, dtype).eval().to(self.device)
-        self.dense = nn.Sequential(*(load_dense(model, path) for path in settings.dense)).to(self.device)
+        width = getattr(self.model.config.get_text_config(), "hidden_size", None)
+        self.dense = load_dense(model, settings.dense, width).to(self.device)
         self.pad = self.tokenizer.pad_token_id or 0
         self.max_length = min(config.max_length, position_limit(self.tokenizer, self.model))
         self.eos = self._eos() if settings.pooling == "eos" else None
         self.prompt_length = self._prompt_length()
 
-    @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Encode at least one text, in batches of similar length under the token budget."""
+        """Encode at least one text."""
+        rows, vectors = zip(*self.encode_batches(texts), strict=True)
+        return np.concatenate(vectors)[np.argsort(np.concatenate(rows))]
+
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Yield rows and their vectors, in batches of similar length under the token budget, from long to short."""
         tokens = self.tokenize(texts)
-        vectors = np.empty((0, 0), dtype=np.float32)
         for rows in _batches([len(ids) for ids in tokens], self.config.batch_tokens):
-            pooled = self._forward([tokens[row] for row in rows]).cpu().numpy()
-            if not len(vectors):
-                vectors = np.empty((len(texts), pooled.shape[1]), dtype=np.float32)
-            vectors[rows] = pooled
-        return vectors
+            yield rows, self._forward([tokens[row] for row in rows]).cpu().numpy()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of prompt + text, special tokens included, cut to max_length."""
@@ -82,6 +81,7 @@ class TransformerEncoder:
             )
         return [ids or [self.pad] for ids in tokens]
 
+    @torch.inference_mode()
     def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
         ids, mask = pad_batch(tokens, self.pad)
         ids, mask = ids.to(self.device), mask.to(self.device)

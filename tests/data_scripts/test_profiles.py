@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +22,10 @@ from gnnrec.data.native import write_native
 from gnnrec.data.splits import make_split
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.files import only_writer
+from gnnrec.text.config import TextConfig
 from gnnrec.text.generate import Generator
 from gnnrec.text.models import find_model
+from gnnrec.text.nodes import node_texts
 from gnnrec.text.profiles import card_path, load_profiles
 from gnnrec.text.transformer import position_limit
 
@@ -116,6 +120,17 @@ def test_users_are_described_from_train_alone_and_tied_to_the_split(
     assert run(dataset, model, output, "--side", "user", "--split", "random", "--split-seed", "4") == 2
 
 
+def test_the_card_ties_texts_to_their_side_and_data_set(dataset: Path, model: Path, tmp_path: Path):
+    data, output = load_dataset(dataset), tmp_path / "items.jsonl"
+    assert run(dataset, model, output, "--side", "item") == 0
+    config = TextConfig(item_profiles=str(output), user_profiles=str(output))
+    assert all(node_texts(data, "item", config)[:11])
+    with pytest.raises(DataError, match="holds texts of items, not of users"):
+        node_texts(data, "user", config)
+    with pytest.raises(DataError, match="was written from data set 'tiny'"):
+        node_texts(replace(data, items=data.items.assign(text="other")), "item", config)
+
+
 def test_what_a_model_of_a_split_writes_is_tied_to_the_split(dataset: Path, model: Path, tmp_path: Path):
     split = make_split(load_dataset(dataset), "random", 3)
     model = Path(shutil.copytree(model, tmp_path / "adapted"))
@@ -144,6 +159,35 @@ def test_prompts_are_cut_to_what_the_model_takes(model: Path):
     assert len(generator.answer(["red " * 2 * room])) == 1
     with pytest.raises(ConfigError, match=f"'max_new_tokens' must be below the {room} tokens"):
         Generator(find_model(str(model)), max_new_tokens=room)
+
+
+def test_a_chat_keeps_its_template_where_a_prompt_is_cut(
+    dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    model = Path(shutil.copytree(model, tmp_path / "chat"))
+    template = "{% for m in messages %}[EOS] {{ m.role }} {{ m.content }} [EOS]{% endfor %} item"
+    (model / "chat_template.jinja").write_text(template)
+    generator, seen = Generator(find_model(str(model)), max_new_tokens=4, max_prompt_tokens=16), []
+    generate = generator.model.generate
+
+    def spied(**options: Any) -> torch.Tensor:
+        seen.extend(generator.tokenizer.batch_decode(options["input_ids"]))
+        return generate(**options)
+
+    generator.model.generate = spied
+    generator.answer(["the kind of " + "red ink " * 40 + "what is this", "vim"])
+    assert seen[0].startswith("[EOS] user ")
+    assert seen[0].endswith(" red ink red ink what is this [EOS] item")
+    assert 14 <= len(seen[0].split()) <= 16
+    assert seen[1].endswith("[PAD] [EOS] user vim [EOS] item")
+    assert generator.num_cut == 1
+    with pytest.raises(
+        ConfigError, match=r"'max_prompt_tokens' must be above the 4 tokens that .* \(got 4, at most"
+    ):
+        Generator(find_model(str(model)), max_new_tokens=4, max_prompt_tokens=4)
+    more = ["--side", "item", "--max-prompt-tokens", "16"]
+    assert run(dataset, model, tmp_path / "o.jsonl", *more) == 0
+    assert "warning: 11 prompts lost their beginning, for only 16 tokens are read" in capsys.readouterr().err
 
 
 def test_long_histories_are_sampled_and_cut():

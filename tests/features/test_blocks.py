@@ -221,6 +221,34 @@ def test_text_init_and_neighbours_take_the_blocks_side_by_side(train: Interactio
         TextNeighbours([blocks[1]], seen, 3, 0.5)
 
 
+@pytest.mark.parametrize("mode", ["text", "id_text", "text_init"])
+def test_a_block_that_says_the_same_of_all_seen_items_is_told(train: Interactions, mode: str) -> None:
+    full = np.arange(NUM_ITEMS) >= 0
+    vectors = np.random.default_rng(2).normal(size=(NUM_ITEMS, 8)).astype(np.float32)
+    vectors[:SEEN] = vectors[0]
+    told = r"item block 'cover' must say something that differs between the nodes seen in training \(got"
+    with pytest.raises(ConfigError, match=rf"{told} 12 vectors there, all alike\)"):
+        make(train, [Block("cover", vectors, full)], mode=mode)
+    with pytest.raises(ConfigError, match=rf"{told} 1 vectors there, all alike\)"):
+        make(train, [Block("cover", vectors, np.isin(np.arange(NUM_ITEMS), [3, 13, 14]))], mode=mode)
+    torch.manual_seed(0)
+    with pytest.raises(ConfigError, match=r"^item text vectors must say something that differs"):
+        make_features(InitConfig(dim=6, mode=mode), train, vectors)
+    vectors[:SEEN] += np.eye(SEEN, 8, dtype=np.float32) * 1e-3  # few digits, but they differ
+    assert make(train, [Block("cover", vectors, full)], mode=mode)().isfinite().all()
+
+
+def test_a_block_that_no_seen_item_has_starts_nothing(train: Interactions) -> None:
+    values = np.random.default_rng(2).normal(size=(NUM_ITEMS, 8)).astype(np.float32)
+    block = Block("cover", values, np.arange(NUM_ITEMS) >= SEEN)
+    for start in ("pca", "variance", "full"):
+        with pytest.raises(
+            ConfigError, match=r"must have a text vector .* for 'text_init' \(got 12 such nodes"
+        ):
+            make(train, [block], mode="text_init", start=start)
+    assert make(train, [block], mode="text")().abs().max() < 10  # scaled on those that have it
+
+
 def test_blocks_of_another_number_of_rows_are_told(train: Interactions) -> None:
     short = Block("text", np.ones((3, 2), dtype=np.float32), np.ones(3, dtype=bool))
     with pytest.raises(ConfigError, match=r"item block 'text' must have 15 rows \(got 3\)"):

@@ -11,6 +11,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoTokenizer,
+    GPT2Config,
+    GPT2Model,
+    GPTNeoXConfig,
+    GPTNeoXModel,
+    T5Config,
+    T5EncoderModel,
+)
 
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError, GnnrecError
@@ -21,6 +30,7 @@ from gnnrec.text.adapt import adapt_model
 from gnnrec.text.adapt_config import FROM_TRAIN, AdaptConfig, learning_rate
 from gnnrec.text.adapt_objectives import text_losses
 from gnnrec.text.models import find_model
+from tests.text.conftest import make_tokenizer
 
 SPLIT = "5" * 64
 LORA = {"lora_rank": 2, "freeze_embeddings": True}
@@ -148,6 +158,37 @@ def test_lora_trains_no_new_head_and_no_word_vectors(tiny_models: dict[str, Path
         adapt_model(TEXTS, tmp_path / "out", replace(config, model=str(adapted)), TRAIN, SPLIT)
     with pytest.raises(ConfigError, match="'freeze_embeddings' must be true with 'lora_rank'"):
         replace(config, freeze_embeddings=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "model", "table"),
+    [
+        (T5Config(d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4), T5EncoderModel, "shared.weight"),
+        (GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64), GPT2Model, "wte.weight"),
+        (
+            GPTNeoXConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48),
+            GPTNeoXModel,
+            "embed_in.weight",
+        ),
+    ],
+)
+def test_word_vectors_stay_as_they_are_whatever_their_name(
+    config: Any, model: Any, table: str, tmp_path: Path
+):
+    tokenizer = make_tokenizer(decoder=True)
+    config.vocab_size, config.pad_token_id = len(tokenizer), 0
+    torch.manual_seed(0)
+    network = model(config)
+    for owner in (network, tokenizer):
+        owner.save_pretrained(tmp_path / "model")
+    settings = quick(tmp_path / "model", steps=2, freeze_embeddings=True)
+    after = weights_of(adapt_model(TEXTS, tmp_path / "out", settings, TRAIN, SPLIT))
+    changed = [
+        name for name, value in weights_of(tmp_path / "model").items() if not torch.equal(value, after[name])
+    ]
+    assert changed
+    assert table in after
+    assert table not in changed
 
 
 def test_a_long_max_length_is_cut_to_what_the_model_takes(tiny_models: dict[str, Path], tmp_path: Path):
@@ -323,6 +364,26 @@ def test_the_synonym_model_must_not_know_another_split_and_decides_the_result(
     save_file({name: value + 1 for name, value in load_file(shard).items()}, shard, {"format": "pt"})
     with pytest.raises(ConfigError, match="is there already and is another model"):
         adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+
+
+def test_the_synonym_model_must_have_the_same_tokens(tiny_models: dict[str, Path], tmp_path: Path):
+    words = Path(shutil.copytree(tiny_models["bert"], tmp_path / "words"))
+    tokenizer = (words / "tokenizer.json").read_text()
+    (words / "tokenizer.json").write_text(tokenizer.replace('"library"', '"libraries"'))
+    config = quick(tiny_models["bert"], objective="texts", steps=2, synonyms=0.5, synonym_model=str(words))
+    with pytest.raises(
+        ConfigError, match=r"'synonym_model' in 'adapt' must have the tokens of .*\(got '.*words'"
+    ):
+        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
+
+
+def test_random_tokens_are_those_that_the_weights_know(tiny_models: dict[str, Path], tmp_path: Path):
+    model = Path(shutil.copytree(tiny_models["bert"], tmp_path / "model"))
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens([f"zz{n}" for n in range(500)])
+    tokenizer.save_pretrained(model)
+    config = quick(model, objective="mlm", mask=0.5, steps=3)
+    assert adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT).is_dir()
 
 
 def test_a_model_of_a_split_is_not_that_of_another_with_the_same_train_part(

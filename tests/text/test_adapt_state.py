@@ -11,13 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from gnnrec.errors import DataError
 from gnnrec.text.adapt_state import AdaptState, load_state, save_state
+from tests.pretend_device import DEVICE, pretended_device
 
 
-def begun() -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
+def begun(device: str | torch.device = "cpu") -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
     torch.manual_seed(0)
-    layer = torch.nn.Linear(2, 1)
-    optimizer = torch.optim.AdamW(layer.parameters())
-    layer(torch.ones(1, 2)).sum().backward()
+    layer = torch.nn.Linear(2, 1).to(device)
+    optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
+    layer(torch.ones(1, 2, device=device)).sum().backward()
     optimizer.step()
     return dict(layer.named_parameters()), optimizer
 
@@ -43,6 +44,19 @@ def test_what_is_read_is_what_was_written(checkpoint: Path):
         assert torch.equal(best[name], value + 1)
     with pytest.raises(DataError, match="is of other texts or settings"):
         load_state(checkpoint, "g", weights, optimizer)
+
+
+def test_the_optimiser_goes_on_where_the_weights_are(checkpoint: Path):
+    with pretended_device():
+        weights, optimizer = begun(DEVICE)
+        load_state(checkpoint, "f", weights, optimizer)
+        assert all(moment.device == DEVICE for moment in optimizer.state[weights["weight"]].values())
+        optimizer.step()
+        found = weights["weight"].detach().cpu()
+    expected, optimizer = begun()
+    load_state(checkpoint, "f", expected, optimizer)
+    optimizer.step()
+    assert torch.equal(found, expected["weight"])
 
 
 def test_any_flipped_bit_is_one_clear_error(checkpoint: Path):

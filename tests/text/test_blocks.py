@@ -203,6 +203,13 @@ def test_a_wrong_block_is_told_when_it_is_made(options: dict, told: str):
         BlockConfig(**options)
 
 
+def test_a_block_may_differ_in_what_the_reduction_of_all_reads():
+    config = replace(HASH, reduce="pca", reduce_dim=3)
+    assert load(config, columns=("title",), text={"reduce_dim": 2}).dense().shape == (6, 2)
+    with pytest.raises(ConfigError, match=r"'reduce_dim' in 'text' is read by .* \(got 3 with none\)"):
+        load(config, columns=("title",), text={"reduce": "none"})
+
+
 def test_what_the_data_does_not_have_is_told():
     with pytest.raises(DataError, match="asks for column 'tag', did you mean 'tags'"):
         load(kind="bag", columns=("tag",))

@@ -73,6 +73,8 @@ def test_names_are_replaced_as_wholes_whatever_their_case():
     ]
     assert anonymize(["vim-tiny vi"], ["vi"]) == ["vim-tiny item"]
     assert anonymize(["unnamed"], [""]) == ["unnamed"]
+    several = [("vim", "vim-tiny", ""), ("vim-tiny", "vim")]
+    assert anonymize(["vim-tiny. source: vim"] * 2, several) == ["item. source: item"] * 2
     films = pd.DataFrame({"title": ["Monsters, Inc.", "M. "]})
     assert anonymize(render(films, [["title", "title"]]), films["title"].tolist()) == ["title: item"] * 2
     with pytest.raises(ConfigError, match="needs a name per text"):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -200,13 +201,13 @@ def test_unknown_modules_and_poolings_are_errors(tiny_models: dict[str, Path], t
 
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
-    original = TransformerEncoder.encode
+    original = TransformerEncoder.encode_batches
 
-    def encode(self: TransformerEncoder, texts: list[str]) -> np.ndarray:
+    def encode_batches(self: TransformerEncoder, texts: list[str]) -> Any:
         sizes.append(len(texts))
         return original(self, texts)
 
-    monkeypatch.setattr(TransformerEncoder, "encode", encode)
+    monkeypatch.setattr(TransformerEncoder, "encode_batches", encode_batches)
     return sizes
 
 
@@ -232,30 +233,34 @@ def test_the_cache_is_shared_by_sets_of_texts(
     assert sizes == [4, 1, 2, 2, 2, 2, 2]
 
 
-def test_an_interrupted_encoding_keeps_its_finished_shards(
-    tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("interrupted", [1, 2, 3, 5])
+def test_an_interrupted_encoding_keeps_its_finished_batches(
+    interrupted: int, tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(encoder_module, "_BLOCK", 2)
+    monkeypatch.setattr(encoder_module, "_BLOCK", 5)
     monkeypatch.setattr(encoder_module, "_SECONDS_PER_SHARD", -1.0)
-    config = config_of(tiny_models["bert"])
-    texts = [f"{text} {n}" for text in TEXTS for n in range(2)]
-    sizes: list[int] = []
-    original = TransformerEncoder.encode
+    config = config_of(tiny_models["bert"], batch_tokens=16, max_length=16)
+    texts = [f"{text} {n}" for text in TEXTS for n in range(3)]
+    batches: list[list[list[int]]] = []
+    original = TransformerEncoder._forward
 
-    def encode(self: TransformerEncoder, batch: list[str]) -> np.ndarray:
-        if len(sizes) == 2:
+    def forward(self: TransformerEncoder, tokens: list[list[int]]) -> torch.Tensor:
+        batches.append(tokens)
+        return original(self, tokens)
+
+    def stopped(self: TransformerEncoder, tokens: list[list[int]]) -> torch.Tensor:
+        if len(batches) == interrupted:
             raise KeyboardInterrupt
-        sizes.append(len(batch))
-        return original(self, batch)
+        return forward(self, tokens)
 
-    monkeypatch.setattr(TransformerEncoder, "encode", encode)
+    monkeypatch.setattr(TransformerEncoder, "_forward", stopped)
     with pytest.raises(KeyboardInterrupt):
         encode_texts(texts, config, tmp_path)
-    monkeypatch.setattr(TransformerEncoder, "encode", original)
-    sizes = count_calls(monkeypatch)
-    resumed = encode_texts(texts, config, tmp_path)
-    assert sizes == [2, 2]
+    monkeypatch.setattr(TransformerEncoder, "_forward", forward)
+    resumed, in_parts = encode_texts(texts, config, tmp_path), batches.copy()
+    batches.clear()
     np.testing.assert_array_equal(resumed, encode_texts(texts, config, tmp_path / "fresh"))
+    assert in_parts == batches  # each once, and none is cut where the encoding was interrupted
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
@@ -297,7 +302,8 @@ def test_two_processes_may_encode_the_same_texts(tiny_models: dict[str, Path], t
 def test_a_model_that_gives_nan_is_an_error(
     tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(TransformerEncoder, "encode", lambda self, texts: np.full((len(texts), 4), np.nan))
+    batches = [([0, 1, 2, 3], np.full((4, 4), np.nan))]
+    monkeypatch.setattr(TransformerEncoder, "encode_batches", lambda self, texts: batches)
     with pytest.raises(DataError, match="NaN"):
         encode_texts(TEXTS, config_of(tiny_models["bert"]), tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -86,6 +86,12 @@ def test_names_for_the_anonymised_control_come_from_the_card_or_a_name_column():
     card = {"text": {"item": [["", "name"], ["kind", "kind"]], "item_name": "kind"}}
     named = node_vectors(replace(DATA, card=card), "item", replace(HASH, control="anonymized"), TRAIN)
     assert (named.vectors[1] != named.vectors[2]).any()
+    card["text"]["item_name"] = ["name", "kind"]
+    both = node_vectors(replace(DATA, card=card), "item", replace(HASH, control="anonymized"), TRAIN)
+    np.testing.assert_array_equal(both.vectors[0], encode_texts(["item. kind: item"], HASH)[0])
+    card["text"]["item_name"] = ["name", "kin"]
+    with pytest.raises(DataError, match="'item_name'] asks for column 'kin', did you mean 'kind'"):
+        node_vectors(replace(DATA, card=card), "item", replace(HASH, control="anonymized"), TRAIN)
     with pytest.raises(ConfigError, match="needs a name per text"):
         node_vectors(DATA, "user", replace(HASH, control="anonymized"), TRAIN)
 

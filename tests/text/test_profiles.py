@@ -33,6 +33,32 @@ def test_texts_made_from_another_split_are_an_error(tmp_path: Path):
             load_profiles(path, [1], split=split)
 
 
+def test_texts_of_another_side_or_data_set_are_an_error(tmp_path: Path):
+    path = write(tmp_path / "p.jsonl", {"id": 1, "text": "one"})
+    card = {"dataset": "films", "data_fingerprint": "a" * 64, "side": "item", "split": None}
+    card_path(path).write_text(json.dumps(card))
+    assert load_profiles(path, [1], None, "item", "a" * 64) == ["one"]
+    assert load_profiles(path, [1]) == ["one"]
+    with pytest.raises(DataError, match=r"holds texts of items, not of users: give the file of users"):
+        load_profiles(path, [1], None, "user", "a" * 64)
+    with pytest.raises(
+        DataError, match=r"from data set 'films' \(aaaaaaaaaaaa\), not from this one \(bbbbbb"
+    ):
+        load_profiles(path, [1], None, "item", "b" * 64)
+
+
+def test_what_is_missing_or_unknown_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = write(tmp_path / "p.jsonl", {"id": 1, "text": "one"}, {"id": 2, "text": "two"})
+    load_profiles(path, [1, 2])
+    assert "has no card beside it: what its texts were made from is unknown" in caplog.text
+    caplog.clear()
+    card_path(path).write_text(json.dumps({"split": None}))
+    load_profiles(path, [1, 2])
+    assert not caplog.records
+    load_profiles(path, [1, 3])
+    assert "1 of 2 ids, 1 unknown ids left out" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -67,6 +67,50 @@ def test_a_residual_dense_adds_what_it_was_given(
     np.testing.assert_allclose(encode_texts(TEXTS, own, tmp_path / "c"), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("weight", "bias", "told"),
+    [
+        ((6, 64), (6,), r"must take vectors of width 32 \(got weights for 64\): it belongs to another model"),
+        (
+            (6, 32),
+            (5,),
+            r"cannot be read: 'linear' must have a weight \[out, in\] .* got \[6, 32\] and bias \[5\]",
+        ),
+        ((32,), (6,), r"cannot be read: 'linear' must have .* got \[32\] and bias \[6\]"),
+        ((), (6,), r"cannot be read: 'linear' must have .* got \[\] and bias \[6\]"),
+    ],
+)
+def test_a_dense_layer_of_another_shape_is_one_clear_error(
+    weight: tuple[int, ...], bias: tuple[int, ...], told: str, folder: Path, tmp_path: Path
+):
+    write_modules(folder, "Pooling", "Dense")
+    tensors = {"linear.weight": torch.zeros(weight), "linear.bias": torch.zeros(bias)}
+    save_file(tensors, folder / "2_Dense/model.safetensors")
+    with pytest.raises(DataError, match=told):
+        encode_texts(TEXTS, TextConfig(model=str(folder), dtype="float32"), tmp_path / "c")
+
+
+def test_dense_layers_that_do_not_fit_each_other_are_one_clear_error(folder: Path, tmp_path: Path):
+    write_modules(folder, "Pooling", "Dense", "Normalize", "Dense")
+    with pytest.raises(
+        DataError, match=r"'.*4_Dense' .* must take vectors of width 6 \(got weights for 32\)"
+    ):
+        encode_texts(TEXTS, TextConfig(model=str(folder), dtype="float32"), tmp_path / "c")
+    (folder / "2_Dense/config.json").write_text('{"use_residual": true}')
+    tensors = {"linear.weight": WEIGHT, "residual.weight": WEIGHT[:5].clone()}
+    save_file(tensors, folder / "2_Dense/model.safetensors")
+    with pytest.raises(DataError, match=r"'residual' must have a weight \[6, 32\] .* got \[5, 32\]"):
+        encode_texts(TEXTS, TextConfig(model=str(folder), dtype="float32"), tmp_path / "c")
+
+
+@pytest.mark.parametrize("path", ["modules/2_Dense", "../2_Dense", "..", "/2_Dense"])
+def test_a_module_outside_of_the_identity_is_refused(path: str, folder: Path, tmp_path: Path):
+    write_modules(folder, "Pooling", "Dense")
+    (folder / "modules.json").write_text((folder / "modules.json").read_text().replace("2_Dense", path))
+    with pytest.raises(DataError, match=rf"names the module '{path}', but only folders directly in '"):
+        encode_texts(TEXTS, TextConfig(model=str(folder), dtype="float32"), tmp_path / "c")
+
+
 def test_a_dense_layer_of_token_vectors_is_refused(folder: Path, tmp_path: Path):
     write_modules(folder, "Pooling", "Dense")
     (folder / "2_Dense/config.json").write_text(json.dumps({"module_input_name": "token_embeddings"}))
