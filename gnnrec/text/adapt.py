@@ -21,9 +21,9 @@ from gnnrec.data.interactions import Interactions
 from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError, DataError, GnnrecError
 from gnnrec.files import only_writer
-from gnnrec.text.adapt_config import FROM_TRAIN, AdaptConfig
+from gnnrec.text.adapt_config import AdaptConfig
 from gnnrec.text.adapt_loop import train_weights
-from gnnrec.text.adapt_objectives import DrawLoss, mlm_losses, pair_losses, text_losses, user_losses
+from gnnrec.text.adapt_objectives import DrawLoss, mlm_losses, pair_losses, text_losses
 from gnnrec.text.cache import text_keys
 from gnnrec.text.config import TextConfig
 from gnnrec.text.models import CARD, ModelFolder, check_split, find_model, read_json
@@ -117,8 +117,8 @@ def _learnable(
     texts: Sequence[str], config: AdaptConfig, train: Interactions | None, split: str | None
 ) -> list[str]:
     if train is None:
-        if config.objective in FROM_TRAIN:
-            raise ConfigError(f"'objective' {config.objective} needs the train interactions: give 'train'")
+        if config.objective == "pairs":
+            raise ConfigError("'objective' pairs needs the train interactions: give 'train'")
         return list(texts)
     if split is None:
         raise ConfigError("adapting on train interactions needs the fingerprint of their split: give 'split'")
@@ -162,9 +162,7 @@ def _load(model: ModelFolder, config: AdaptConfig) -> tuple[TransformerEncoder, 
     encoder = TransformerEncoder(model, settings, text_config, torch.float32)
     if config.objective == "mlm":
         if encoder.tokenizer.mask_token_id is None:
-            raise ConfigError(
-                "'objective' mlm needs a model with a mask token: use 'texts', 'pairs' or 'users'"
-            )
+            raise ConfigError("'objective' mlm needs a model with a mask token: use 'texts' or 'pairs'")
         network = _masked_model(model, config).to(config.device)
     else:
         network = encoder.model
@@ -228,10 +226,9 @@ def _losses(
 
     if config.objective == "mlm":
         return mlm_losses(network, encoder.tokenizer, tokens, config)
-    if config.objective in FROM_TRAIN:
+    if config.objective == "pairs":
         assert train is not None
-        losses = pair_losses if config.objective == "pairs" else user_losses
-        return losses(encode, tokens, train, config)
+        return pair_losses(encode, tokens, train, config)
     readings = [tokens]
     if synonym_model is not None:
         if load_tokenizer(synonym_model).get_vocab() != encoder.tokenizer.get_vocab():

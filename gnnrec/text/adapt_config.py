@@ -6,12 +6,11 @@ from dataclasses import dataclass, fields
 
 from gnnrec.errors import ConfigError, check_choice, check_range
 
-FROM_TRAIN = ("pairs", "users")
-OBJECTIVES = ("mlm", "texts", *FROM_TRAIN)
+OBJECTIVES = ("mlm", "texts", "pairs")
 # Which objectives read a setting, where not all do.
 _READ_BY = {
     "mask": ("mlm",),
-    "temperature": ("texts", *FROM_TRAIN),
+    "temperature": ("texts", "pairs"),
     **dict.fromkeys(("deletion", "crop", "shuffle", "synonyms", "synonym_model"), ("texts",)),
 }
 
@@ -21,15 +20,14 @@ class AdaptConfig:
     """How a language model is adapted; checked when it is made.
 
     objective: 'mlm' continues masked-language modelling; 'texts' contrasts two augmented readings of one text
-        (no interactions needed); 'pairs' contrasts texts of items that share interactions in train; 'users' ranks a
-        user's items by the mean of the user's others among them.
+        (no interactions needed); 'pairs' contrasts texts of items that share interactions in train.
     steps: optimiser steps; each sees `accumulation` batches of `batch_size` texts.
     lr: peak learning rate; it rises linearly over the first `warmup` share of the steps and falls linearly to zero.
     lora_rank: rank of low-rank updates of every linear layer (needs peft); 0 trains the weights themselves. With
         'mlm' the model's folder must hold a head.
     freeze_embeddings: leave the table of word vectors as it is, so that words that only unseen texts have keep their
         place among the others.
-    temperature: of all objectives but mlm.
+    temperature: of the two contrastive objectives.
     mask: share of tokens to predict in 'mlm'.
     deletion: an augmentation of 'texts', as the next three: the probability that a token is deleted.
     crop: the share of tokens that are cut off; the random span between them stays.

@@ -14,14 +14,13 @@ from gnnrec.data.interactions import Interactions
 from gnnrec.errors import DataError
 from gnnrec.text.adapt_config import AdaptConfig
 from gnnrec.text.augment import IGNORED, augment_tokens, mask_tokens
-from gnnrec.text.contrast import HistorySampler, PairSampler, two_view_loss, user_loss, weighted_pair_loss
+from gnnrec.text.contrast import PairSampler, two_view_loss, weighted_pair_loss
 from gnnrec.text.transformer import pad_batch
 
 Tokens = Sequence[list[int]]
 Encode = Callable[[Tokens], Tensor]
 DrawLoss = Callable[[np.random.Generator], Tensor]
 _HELD_OUT = 512
-_NO_HELD_OUT = "none of {} held-out items shares a user with another: raise 'validation' in 'adapt'"
 
 
 def pair_losses(
@@ -32,7 +31,8 @@ def pair_losses(
     Only items with a train interaction take part. A share `validation` of them is held out: no batch holds
     their text.
     """
-    usable = _usable(tokens, train)
+    usable = np.flatnonzero(train.item_counts() > 0)
+    usable = usable[[len(tokens[int(row)]) > 0 for row in usable]]
     held, kept = _hold_out(usable, config)
     sampler, everything = PairSampler(train, kept), PairSampler(train, usable)
 
@@ -42,48 +42,17 @@ def pair_losses(
         return weighted_pair_loss(vectors, torch.from_numpy(weight).to(vectors.device), config.temperature)
 
     def held_out(generator: np.random.Generator) -> Tensor:
-        few, others = _held_out_rows(held, kept, generator)
-        rows = np.concatenate([few, others])
+        few = generator.permutation(held)[: _HELD_OUT // 2]
+        rows = np.concatenate([few, generator.permutation(kept)[: _HELD_OUT - len(few)]])
         local = np.searchsorted(usable, rows)
         weight = everything.weight[local][:, local].toarray()
         weight[len(few) :] = 0
         if not weight.any():
-            raise DataError(_NO_HELD_OUT.format(len(few)))
+            raise DataError(
+                f"none of {len(few)} held-out items shares a user with another: raise 'validation' in 'adapt'"
+            )
         vectors = encode([tokens[int(row)] for row in rows])
         return weighted_pair_loss(vectors, torch.from_numpy(weight).to(vectors.device), config.temperature)
-
-    return draw, held_out
-
-
-def user_losses(
-    encode: Encode, tokens: Tokens, train: Interactions, config: AdaptConfig
-) -> tuple[DrawLoss, DrawLoss]:
-    """Return the loss of users' items given their others, and that of held-out items given the kept ones.
-
-    Which items take part is as in `pair_losses`.
-    """
-    usable = _usable(tokens, train)
-    held, kept = _hold_out(usable, config)
-    sampler, everything = HistorySampler(train, kept), HistorySampler(train, usable)
-
-    def loss(source: HistorySampler, places: np.ndarray, history: np.ndarray, target: np.ndarray) -> Tensor:
-        vectors = encode([tokens[int(row)] for row in source.rows[places]])
-        parts = (
-            torch.from_numpy(one).to(vectors.device) for one in (history, target, source.log_share[places])
-        )
-        return user_loss(vectors, *parts, config.temperature)
-
-    def draw(generator: np.random.Generator) -> Tensor:
-        return loss(sampler, *sampler.sample(config.batch_size, generator))
-
-    def held_out(generator: np.random.Generator) -> Tensor:
-        few, others = _held_out_rows(held, kept, generator)
-        places = np.searchsorted(usable, np.concatenate([few, others]))
-        taken = everything.taken(places, generator)
-        is_target = np.arange(len(places)) < len(few)
-        if not ((taken * is_target).any(axis=1) & (taken * ~is_target).any(axis=1)).any():
-            raise DataError(_NO_HELD_OUT.format(len(few)))
-        return loss(everything, places, taken * ~is_target, taken * is_target)
 
     return draw, held_out
 
@@ -147,20 +116,6 @@ def _split_loss(
         return loss(generator.permutation(held)[: _HELD_OUT // 2], generator)
 
     return draw, held_out
-
-
-def _usable(tokens: Tokens, train: Interactions) -> np.ndarray:
-    """Return the items that have a train interaction and a text."""
-    seen = np.flatnonzero(train.item_counts() > 0)
-    return seen[[len(tokens[int(row)]) > 0 for row in seen]]
-
-
-def _held_out_rows(
-    held: np.ndarray, kept: np.ndarray, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return some of the held-out rows and some of the others, drawn alike."""
-    few = generator.permutation(held)[: _HELD_OUT // 2]
-    return few, generator.permutation(kept)[: _HELD_OUT - len(few)]
 
 
 def _hold_out(usable: np.ndarray, config: AdaptConfig) -> tuple[np.ndarray, np.ndarray]:

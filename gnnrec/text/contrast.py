@@ -39,27 +39,6 @@ def weighted_pair_loss(vectors: Tensor, weight: Tensor, temperature: float) -> T
     return loss[total > 0].mean()
 
 
-def user_loss(
-    vectors: Tensor, history: Tensor, target: Tensor, log_share: Tensor, temperature: float
-) -> Tensor:
-    """Return - mean_u mean_{i in T(u)} log softmax_{i not in H(u)}(cos(x_i, h_u) / temperature + log p_i).
-
-    h_u is the sum of the unit vectors of the user's history H(u), T(u) the user's targets, p_i the item's share of
-    the train interactions. A user as the mean of what they took under a softmax over items: Covington et al. 2016,
-    https://doi.org/10.1145/2959100.2959190, section 3. Popularity stands in the scores as in logit adjustment (Menon
-    et al. 2021, https://arxiv.org/abs/2007.07314, equation 10), so the texts need not tell it. The mean is over users
-    that have both; with none it is 0.
-    Shapes: vectors [n, d]; history, target [users, n] of 0 and 1, disjoint; log_share [n] -> scalar.
-    """
-    unit = F.normalize(vectors, dim=1)
-    users = F.normalize(history @ unit, dim=1)
-    scores = (users @ unit.T / temperature + log_share).masked_fill(history > 0, -1e9)
-    total = target.sum(dim=1)
-    loss = -(target * F.log_softmax(scores, dim=1)).sum(dim=1) / total.clamp(min=1)
-    counted = (total > 0) & (history.sum(dim=1) > 0)
-    return loss[counted].sum() / counted.sum().clamp(min=1)
-
-
 class PairSampler:
     """Batches of item rows in which every anchor has a partner, and the weights of all positives among them.
 
@@ -93,37 +72,3 @@ class PairSampler:
         total = np.cumsum(self.weight.data[begin:end], dtype=np.float64)
         place = np.searchsorted(total, generator.random() * total[-1], side="right")
         return int(self.weight.indices[begin + min(int(place), end - begin - 1)])
-
-
-class HistorySampler:
-    """Batches of item rows, and which of them each user took: a part is the user's history, the rest are targets.
-
-    Rows are drawn alike. Users are those that took two of them or more, at most `MOST_USERS`, drawn alike.
-    """
-
-    MOST_USERS = 4096
-
-    def __init__(self, train: Interactions, usable: np.ndarray) -> None:
-        self.rows = usable
-        self._taken = sp.csc_array(train.csr()[:, usable].astype(np.float32))
-        count = np.diff(self._taken.indptr)
-        self.log_share = np.log(np.maximum(count, 1) / max(1, count.sum())).astype(np.float32)
-
-    def sample(self, size: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return distinct places [m] in `rows`, m <= size, and history and targets [users, m], parted by fair coins."""
-        places = np.sort(generator.choice(len(self.rows), size=min(size, len(self.rows)), replace=False))
-        taken = self.taken(places, generator)
-        history = taken * (generator.random(taken.shape, dtype=np.float32) < 0.5)
-        return places, history, taken - history
-
-    def taken(self, places: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Return which of some rows users took, float32 [users, m]."""
-        among = sp.csr_array(self._taken[:, places])
-        users = np.flatnonzero(np.diff(among.indptr) > 1)
-        if not len(users):
-            raise DataError(
-                f"no user took two of {len(places)} items with text in train: raise 'batch_size' in 'adapt'"
-            )
-        if len(users) > self.MOST_USERS:
-            users = np.sort(generator.choice(users, size=self.MOST_USERS, replace=False))
-        return among[users].toarray()

@@ -27,7 +27,7 @@ from gnnrec.files import only_writer
 from gnnrec.text import TextConfig, adapt_loop, encode_texts
 from gnnrec.text import adapt as adapt_module
 from gnnrec.text.adapt import adapt_model
-from gnnrec.text.adapt_config import FROM_TRAIN, AdaptConfig, learning_rate
+from gnnrec.text.adapt_config import AdaptConfig, learning_rate
 from gnnrec.text.adapt_objectives import text_losses
 from gnnrec.text.models import find_model
 from tests.text.conftest import make_tokenizer
@@ -65,7 +65,7 @@ def card_of(folder: Path) -> dict:
     return json.loads((folder / "gnnrec.json").read_text())
 
 
-@pytest.mark.parametrize("objective", ["mlm", "texts", "pairs", "users"])
+@pytest.mark.parametrize("objective", ["mlm", "texts", "pairs"])
 def test_each_objective_lowers_the_held_out_loss_and_gives_a_model_folder(
     objective: str, tiny_models: dict[str, Path], tmp_path: Path
 ):
@@ -84,9 +84,8 @@ def test_each_objective_lowers_the_held_out_loss_and_gives_a_model_folder(
         encode_texts(TEXTS, own, tmp_path / "cache", split="6" * 64)
 
 
-@pytest.mark.parametrize("objective", ["pairs", "users"])
-def test_items_of_the_same_users_come_together(objective: str, tiny_models: dict[str, Path], tmp_path: Path):
-    config = quick(tiny_models["bert"], objective=objective, steps=30)
+def test_pairs_bring_items_of_the_same_users_together(tiny_models: dict[str, Path], tmp_path: Path):
+    config = quick(tiny_models["bert"], steps=30)
     folder = adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
 
     def gap(model: Path) -> float:
@@ -338,8 +337,7 @@ def test_synonyms_come_from_a_masked_language_model(tiny_models: dict[str, Path]
         ("mlm", "deletion", 0.2, "texts"),
         ("pairs", "shuffle", 0.2, "texts"),
         ("texts", "mask", 0.3, "mlm"),
-        ("mlm", "temperature", 0.1, "texts and pairs and users"),
-        ("users", "crop", 0.5, "texts"),
+        ("mlm", "temperature", 0.1, "texts and pairs"),
     ],
 )
 def test_settings_that_the_objective_would_pass_over_are_an_error(
@@ -397,9 +395,8 @@ def test_a_model_of_a_split_is_not_that_of_another_with_the_same_train_part(
 
 def test_errors(tiny_models: dict[str, Path], tmp_path: Path):
     config = quick(tiny_models["bert"], steps=1)
-    for objective in FROM_TRAIN:
-        with pytest.raises(ConfigError, match=f"{objective} needs the train interactions"):
-            adapt_model(TEXTS, tmp_path / "out", replace(config, objective=objective))
+    with pytest.raises(ConfigError, match="pairs needs the train interactions"):
+        adapt_model(TEXTS, tmp_path / "out", config)
     with pytest.raises(ConfigError, match="fingerprint of their split"):
         adapt_model(TEXTS, tmp_path / "out", config, TRAIN)
     with pytest.raises(DataError, match=r"one text per item \(expected 20, got 3\)"):
@@ -407,8 +404,6 @@ def test_errors(tiny_models: dict[str, Path], tmp_path: Path):
     alone = Interactions(np.arange(20), np.arange(20), 20, 20)
     with pytest.raises(DataError, match="no two items with text share a user"):
         adapt_model(TEXTS, tmp_path / "out", config, alone, SPLIT)
-    with pytest.raises(DataError, match=r"no user took two of 20 items with text in train"):
-        adapt_model(TEXTS, tmp_path / "out", replace(config, objective="users"), alone, SPLIT)
     with pytest.raises(DataError, match="at least 4 texts"):
         adapt_model([*TEXTS[:3], *[""] * 17], tmp_path / "out", config, TRAIN, SPLIT)
     with pytest.raises(ConfigError, match="mask token"):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gnnrec.data.interactions import Interactions
-from gnnrec.text.contrast import HistorySampler, PairSampler, two_view_loss, user_loss, weighted_pair_loss
+from gnnrec.text.contrast import PairSampler, two_view_loss, weighted_pair_loss
 
 TRAIN = Interactions(np.array([0, 0, 0, 1, 1, 2, 2, 3]), np.array([0, 1, 2, 0, 1, 2, 4, 5]), 4, 6)
 
@@ -32,46 +32,6 @@ def test_weighted_pair_loss_by_hand():
         share = weight[i].numpy() / weight[i].sum().item()
         losses.append(-sum(share[j] * (unit[i] @ unit[j] / 0.1 - total) for j in others))
     assert float(weighted_pair_loss(x, weight, 0.1)) == pytest.approx(np.mean(losses), rel=1e-5)
-
-
-def test_user_loss_by_hand():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4, 3, generator=generator)
-    history = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
-    target = torch.tensor([[0.0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])  # two users lack a part
-    log_share = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
-    unit = (x / x.norm(dim=1, keepdim=True)).double().numpy()
-    losses = []
-    for taken, wanted, others in (([0, 1], [2], [2, 3]), ([2], [0, 1], [0, 1, 3])):
-        user = unit[taken].sum(axis=0)
-        user /= np.linalg.norm(user)
-        score = {i: user @ unit[i] / 0.5 + float(log_share[i]) for i in others}
-        total = np.log(sum(np.exp(value) for value in score.values()))
-        losses.append(-np.mean([score[i] - total for i in wanted]))
-    assert float(user_loss(x, history, target, log_share, 0.5)) == pytest.approx(np.mean(losses), rel=1e-5)
-    assert float(user_loss(x, history[2:], target[2:], log_share, 0.5)) == 0
-
-
-def test_history_and_targets_part_what_users_of_two_items_took():
-    usable = np.array([0, 1, 2, 4])
-    sampler = HistorySampler(TRAIN, usable)
-    np.testing.assert_allclose(np.exp(sampler.log_share), np.array([2, 2, 2, 1]) / 7, rtol=1e-6)
-    drawn = np.zeros((3, 4))
-    for n in range(400):
-        places, history, target = sampler.sample(9, np.random.default_rng(n))
-        np.testing.assert_array_equal(places, np.arange(4))
-        np.testing.assert_array_equal(history + target, [[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]])
-        drawn += history
-    np.testing.assert_allclose(drawn / 400, 0.5 * (history + target), atol=0.08)
-    places, history, target = sampler.sample(3, np.random.default_rng(0))
-    taken = TRAIN.csr()[:, usable[places]].toarray()
-    np.testing.assert_array_equal(history + target, taken[taken.sum(axis=1) > 1])
-
-
-def test_no_more_users_than_the_most(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(HistorySampler, "MOST_USERS", 2)
-    _, history, target = HistorySampler(TRAIN, np.arange(6)).sample(6, np.random.default_rng(0))
-    assert history.shape == target.shape == (2, 6)
 
 
 def test_pair_weights_are_cosines_of_co_interactions():
