@@ -4,8 +4,9 @@
     python benchmarks/adapt_linear.py --data debian
 
 The map W starts at the identity and is trained on what adapt.objective=pairs is trained on, all seen items being keys:
-a row's positives are weighted by co-interactions, anchors are drawn alike or by popularity. Of the change a share is
-kept (adapt.mix): I + mix (W - I). Printed: validation of content kNN on the mapped vectors; the test is not scored.
+a row's positives are weighted by co-interactions, anchors are drawn alike or by popularity. One way learns from users
+in place of pairs: half of a user's items are ranked by the mean of the other half. Of the change a share is kept
+(adapt.mix): I + mix (W - I). Printed: validation of content kNN on the mapped vectors; the test is not scored.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Way:
     temperature: float = 0.05
     dropout: float = 0.0
     steps: int = 40
+    users: int = 0  # so many users a step rank a half of their items by the other half; 0: pairs
 
 
 WAYS = (
@@ -64,6 +66,7 @@ WAYS = (
     Way("squared weights", weight="squared"),
     Way("temperature .02, dropout .3", temperature=0.02, dropout=0.3),
     Way("temperature .1, dropout .5", temperature=0.1, dropout=0.5, steps=60),
+    Way("users, dropout .3, 60 steps", dropout=0.3, steps=60, users=512),
 )
 
 
@@ -77,12 +80,16 @@ def pair_weights(train: Interactions, items: np.ndarray, kind: str) -> np.ndarra
     return (together / np.sqrt(np.outer(count, count))) ** (2 if kind == "squared" else 1)
 
 
-def trained_map(vectors: Tensor, weight: np.ndarray, count: np.ndarray, way: Way) -> Tensor:
-    """Return the trained map [d, d] for vectors [n, d], weights [n, n] and train counts [n]."""
+def trained_map(vectors: Tensor, weight: np.ndarray, taken: sp.csr_array, way: Way) -> Tensor:
+    """Return the trained map [d, d] for vectors [n, d], weights of pairs [n, n] and who took what [users, n]."""
     torch.manual_seed(0)
     linear = torch.eye(vectors.shape[1], requires_grad=True)
     optimizer = torch.optim.Adam([linear], lr=1e-3)
-    share = (weight.sum(axis=1) > 0) * count.astype(float) ** way.anchor_power
+    if way.users:
+        train_on_users(linear, optimizer, vectors, taken, way)
+        return linear.detach()
+    count = np.asarray(taken.sum(axis=0)).astype(float)
+    share = (weight.sum(axis=1) > 0) * count**way.anchor_power
     positives = torch.from_numpy(weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)).float()
     for step in range(way.steps):
         generator = np.random.default_rng(step)
@@ -101,6 +108,31 @@ def trained_map(vectors: Tensor, weight: np.ndarray, count: np.ndarray, way: Way
     return linear.detach()
 
 
+def train_on_users(
+    linear: Tensor, optimizer: torch.optim.Optimizer, vectors: Tensor, taken: sp.csr_array, way: Way
+) -> None:
+    """Minimise - mean_u mean_{i in T(u)} log softmax_{i not in H(u)}(cos(k_i, sum_{j in H(u)} k_j) / t + log p_i).
+
+    k are the mapped vectors at unit length, H(u) and T(u) parts of the user's items, parted by fair coins, p_i is the
+    item's share of the train pairs.
+    """
+    count = torch.from_numpy(np.asarray(taken.sum(axis=0))).float()
+    several = np.flatnonzero(np.diff(taken.indptr) > 1)
+    for step in range(way.steps):
+        generator = np.random.default_rng(step)
+        users = generator.choice(several, min(way.users, len(several)), replace=False)
+        rows = torch.from_numpy(taken[users].toarray()).float()
+        history = rows * torch.from_numpy(generator.random(rows.shape) < 0.5)
+        target, keys = rows - history, F.normalize(F.dropout(vectors, way.dropout) @ linear, dim=1)
+        scores = F.normalize(history @ keys, dim=1) @ keys.T / way.temperature + (count / count.sum()).log()
+        log_p = F.log_softmax(scores.masked_fill(history > 0, -1e9), dim=1)
+        both = (history.sum(dim=1) > 0) & (target.sum(dim=1) > 0)
+        loss = -((target * log_p).sum(dim=1) / target.sum(dim=1).clamp(min=1))[both].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
 def main(argv: Sequence[str]) -> None:
     """Train every way and print validation; see --help."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -114,13 +146,13 @@ def main(argv: Sequence[str]) -> None:
         node_vectors(dataset, "item", TextConfig(), train, split.fingerprint).vectors
     ).float()
     seen = np.flatnonzero(train.item_counts())
+    taken = sp.csr_array(train.csr()[:, seen])
     vectors = vectors - vectors[seen].mean(dim=0)
     rows: list[list[object]] = [["frozen", 0.0, *validation(vectors, train, task)]]
     for way in WAYS:
         weight = pair_weights(train, seen, way.weight)
-        change = trained_map(vectors[seen], weight, train.item_counts()[seen], way) - torch.eye(
-            vectors.shape[1]
-        )
+        trained = trained_map(vectors[seen], weight, taken, way)
+        change = trained - torch.eye(vectors.shape[1])
         rows += [
             [way.label, mix, *validation(vectors + mix * vectors @ change, train, task)] for mix in MIXES
         ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 
@@ -24,8 +27,8 @@ def test_weights_of_a_pair(kind: str, expected: float) -> None:
     assert not weight.diagonal().any()
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_map_brings_partners_together(dropout: float) -> None:
+@pytest.mark.parametrize("way", [Way(""), Way("", dropout=0.3), Way("", users=40)])
+def test_the_map_brings_partners_together(way: Way) -> None:
     vectors = F.normalize(torch.randn(40, 16, generator=torch.Generator().manual_seed(0)), dim=1)
     weight = np.zeros((40, 40))
     weight[np.arange(40), np.arange(40) ^ 1] = 1
@@ -34,5 +37,6 @@ def test_the_map_brings_partners_together(dropout: float) -> None:
         x = F.normalize(x, dim=1)
         return float((x[0::2] * x[1::2]).sum(dim=1).mean())
 
-    linear = trained_map(vectors, weight, np.ones(40), Way("", dropout=dropout, steps=200))
+    taken = sp.csr_array(np.repeat(np.kron(np.eye(20), [[1, 1]]), 2, axis=0))  # two users of each pair
+    linear = trained_map(vectors, weight, taken, replace(way, steps=200))
     assert partners(vectors @ linear) > partners(vectors) + 0.2
