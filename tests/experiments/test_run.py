@@ -208,7 +208,8 @@ def test_ctrl_c_leaves_no_done_and_the_same_command_goes_on(small: list[str], tm
     words += ["train.epochs=3000", "train.patience=3000", "train.checkpoint_seconds=0.01", "init.dim=8"]
     process = _start(words)
     for _ in range(2000):
-        if list(tmp_path.glob("runs/*/checkpoint.safetensors")):
+        # whichever comes first: a checkpoint may be of an epoch before the first evaluation
+        if all(list(tmp_path.glob(f"runs/*/{name}")) for name in ("checkpoint.safetensors", "metrics.jsonl")):
             break
         time.sleep(0.1)
     error = press_ctrl_c(process)
