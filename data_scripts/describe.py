@@ -22,7 +22,7 @@ def show(options: argparse.Namespace) -> None:
         facts["held_out"] = held_out_facts(make_split(dataset, options.split, options.seed))
     print(json.dumps(facts, indent=1, ensure_ascii=False) if options.json else format_facts(facts))
     if options.figures:
-        for path in draw_figures(dataset, options.figures):
+        for path in draw_figures(dataset, options.figures, facts["text"]["columns"]):
             print(path, file=sys.stderr)
 
 

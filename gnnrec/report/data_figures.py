@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from gnnrec.files import whole_file
 _BLUE, _ORANGE, _GREY = "#0072B2", "#E69F00", "#999999"  # Okabe and Ito: told apart by colour-blind readers
 
 
-def draw_figures(dataset: Dataset, folder: str | Path) -> list[Path]:
+def draw_figures(dataset: Dataset, folder: str | Path, text_columns: Sequence[str] = ("text",)) -> list[Path]:
     """Draw the figures that the data set has data for as PNG files in `folder` and return their paths."""
     drawn = [
         _draw(dataset, folder, "degrees", _degrees),
@@ -24,9 +25,10 @@ def draw_figures(dataset: Dataset, folder: str | Path) -> list[Path]:
     ]
     if dataset.interactions.timestamp is not None and dataset.card.get("time") != "position":
         drawn.append(_draw(dataset, folder, "time", _time))
-    if "text" in dataset.items.columns:
-        drawn.append(_draw(dataset, folder, "text_length", _text_length))
-        drawn.append(_draw(dataset, folder, "text_coverage", _text_coverage))
+    length = text_lengths(dataset.items, text_columns)
+    if length.any():
+        drawn.append(_draw(dataset, folder, "text_length", partial(_text_length, length)))
+        drawn.append(_draw(dataset, folder, "text_coverage", partial(_text_coverage, length)))
     return drawn
 
 
@@ -72,17 +74,16 @@ def _time(dataset: Dataset, axes: Axes) -> None:
     axes.tick_params(axis="x", rotation=30)
 
 
-def _text_length(dataset: Dataset, axes: Axes) -> None:
-    length = text_lengths(dataset.items)
+def _text_length(length: np.ndarray, dataset: Dataset, axes: Axes) -> None:
     axes.hist(length, bins=50, color=_BLUE)
     axes.set(xlabel="characters", ylabel="items", title=f"{dataset.name}: text length")
 
 
-def _text_coverage(dataset: Dataset, axes: Axes) -> None:
+def _text_coverage(length: np.ndarray, dataset: Dataset, axes: Axes) -> None:
     """Share of items with text in ten equal bins of popularity rank."""
     counts = dataset.interactions.item_counts()
     ranked = np.argsort(-counts, kind="stable")
-    has = text_lengths(dataset.items)[ranked] > 0
+    has = length[ranked] > 0
     shares = [part.mean() if len(part) else 0.0 for part in np.array_split(has, 10)]
     axes.bar(np.arange(10) * 10 + 5, shares, width=9, color=_ORANGE)
     axes.set(

@@ -272,12 +272,16 @@ def test_describe_prints_and_draws(
 
 
 def test_describe_knows_the_text_of_a_template_and_refuses_unknown_columns(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["describe.py", "debian", "--json"])
     assert script("describe").main() == 0
     text = json.loads(capsys.readouterr().out)["text"]
     assert (text["columns"][:2], text["share_of_items"]) == (["item_id", "section"], 1.0)
+    monkeypatch.setattr(sys, "argv", ["describe.py", "debian", "--figures", str(tmp_path)])
+    assert script("describe").main() == 0
+    assert (tmp_path / "text_coverage.png").exists()
+    capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["describe.py", "debian", "--text", "sectoin"])
     assert script("describe").main() == 2
     assert "unknown text column 'sectoin'" in capsys.readouterr().err
