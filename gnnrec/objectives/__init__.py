@@ -3,8 +3,8 @@
 A term is any callable (step) -> scalar. To add one, write a small frozen dataclass with a `__call__` in one of
 these files and name its class path in a YAML under `objective`. A term may have
 needs_layers: True if it reads the layers of the main states;
-reads: the fields of the step ("negative", "weight") that it reads: a term around it may replace them, and where none
-    reads "negative", no negatives are drawn;
+reads: the fields of the step ("negative", "negative_emb", "weight") that it reads: a term around it may replace them,
+    and where none reads "negative", no negatives are drawn;
 begin_epoch(epoch, view, generator): called before each epoch;
 check_encoder(encoder, dim): raises a ConfigError for an encoder that it cannot work with.
 """
