@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import (
     AutoTokenizer,
     GPT2Config,
@@ -22,47 +20,13 @@ from transformers import (
 )
 
 from gnnrec.data.interactions import Interactions
-from gnnrec.errors import ConfigError, DataError, GnnrecError
-from gnnrec.files import only_writer
-from gnnrec.text import TextConfig, adapt_loop, encode_texts
-from gnnrec.text import adapt as adapt_module
+from gnnrec.errors import ConfigError, DataError
+from gnnrec.text import TextConfig, encode_texts
 from gnnrec.text.adapt import adapt_model
 from gnnrec.text.adapt_config import AdaptConfig, learning_rate
 from gnnrec.text.adapt_objectives import text_losses
-from gnnrec.text.models import find_model
+from tests.text.adapting import LORA, SPLIT, TEXTS, TRAIN, card_of, quick, weights_of
 from tests.text.conftest import make_tokenizer
-
-SPLIT = "5" * 64
-LORA = {"lora_rank": 2, "freeze_embeddings": True}
-# Two kinds of items; users take items of one kind. The letters of the kinds have nothing to do with each other.
-TEXTS = [f"{['library', 'editor'][n % 2]} {chr(97 + n)} {chr(98 + n)}" for n in range(20)]
-TRAIN = Interactions(
-    np.repeat(np.arange(12), 6),
-    np.concatenate([np.arange(0, 12, 2) + user % 2 + 2 * (user % 4) for user in range(12)]) % 20,
-    12,
-    20,
-)
-
-
-def quick(folder: Path, **changes: object) -> AdaptConfig:
-    base = AdaptConfig(
-        model=str(folder),
-        steps=12,
-        batch_size=16,
-        lr=5e-3,
-        evaluate_every=4,
-        checkpoint_every=4,
-        validation=0.2,
-    )
-    return replace(replace(base, freeze_embeddings=False, dtype="float32"), **changes)  # type: ignore[arg-type]
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return {k: v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
-
-
-def card_of(folder: Path) -> dict:
-    return json.loads((folder / "gnnrec.json").read_text())
 
 
 @pytest.mark.parametrize("objective", ["mlm", "texts", "pairs"])
@@ -203,94 +167,6 @@ def test_lora_without_peft_names_the_command(
         adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], **LORA), TRAIN, SPLIT)
 
 
-@pytest.mark.parametrize("changes", [{}, LORA, {"objective": "texts"}, {"objective": "mlm"}])
-def test_an_interrupted_adaptation_resumes_to_the_same_bits(
-    changes: dict, tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    if "lora_rank" in changes:
-        pytest.importorskip("peft", reason='needs pip install "gnnrec[adapt]"')
-    config = quick(tiny_models["bert"], accumulation=2, **changes)
-    whole = adapt_model(TEXTS, tmp_path / "whole", config, TRAIN, SPLIT)
-    original = adapt_loop._step
-
-    def interrupted(*arguments: object) -> float:
-        if arguments[-1] == 7:
-            raise KeyboardInterrupt
-        return original(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(adapt_loop, "_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        adapt_model(TEXTS, tmp_path / "resumed", config, TRAIN, SPLIT)
-    assert not (tmp_path / "resumed").exists()
-    steps: list[object] = []
-    monkeypatch.setattr(adapt_loop, "_step", lambda *a: (steps.append(a[-1]), original(*a))[1])
-    torch.rand(3)
-    resumed = adapt_model(TEXTS, tmp_path / "resumed", config, TRAIN, SPLIT)
-    assert steps == list(range(4, 12))
-    for name, value in weights_of(whole).items():
-        assert torch.equal(value, weights_of(resumed)[name]), name
-    assert find_model(str(whole)).identity == find_model(str(resumed)).identity
-    assert [one["held_out"] for one in card_of(whole)["losses"]] == [
-        one["held_out"] for one in card_of(resumed)["losses"]
-    ]
-
-
-def test_finished_work_is_not_done_again_and_another_model_is_not_overwritten(
-    tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    config = quick(tiny_models["bert"], steps=2)
-    folder = adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
-    monkeypatch.setattr(adapt_module, "train_weights", None)
-    assert adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT) == folder
-    with pytest.raises(ConfigError, match="is there already and is another model"):
-        adapt_model(TEXTS, tmp_path / "out", replace(config, lr=1e-3), TRAIN, SPLIT)
-
-
-def test_two_processes_do_not_adapt_into_one_folder(
-    tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    config = quick(tiny_models["bert"], steps=2)
-    with (
-        only_writer(tmp_path / "out"),
-        pytest.raises(DataError, match=r"another process is writing .*out': wait"),
-    ):
-        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
-    looks = iter([False, True])  # the other process ends between the first look and the lock
-    monkeypatch.setattr(adapt_module, "_is_finished", lambda *_: next(looks))
-    monkeypatch.setattr(adapt_module, "train_weights", None)
-    assert adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT) == tmp_path / "out"
-
-
-def test_what_a_killed_process_left_half_written_is_deleted(tiny_models: dict[str, Path], tmp_path: Path):
-    (tmp_path / ".out.abcdefgh.part").mkdir()
-    (tmp_path / ".out.abcdefgh.part" / "config.json").write_text("half")
-    (tmp_path / ".out.checkpoint.safetensors.abcdefgh.part").write_text("half")
-    (tmp_path / ".out.b.abcdefgh.part").mkdir()
-    (tmp_path / "out.lock").write_text("")
-    adapt_model(TEXTS, tmp_path / "out", quick(tiny_models["bert"], steps=2), TRAIN, SPLIT)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.b.abcdefgh.part", "out"]
-
-
-@pytest.mark.parametrize("limit", [3000, 40_000])  # what is too large is the tokenizer, or the weights
-def test_a_full_disk_is_one_clear_error(
-    limit: int, tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    resource = pytest.importorskip("resource")  # not on Windows
-    config = quick(tiny_models["bert"], steps=2)
-    if limit == 3000:
-        monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", lambda *_: None)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        with pytest.raises(
-            GnnrecError, match=r"^cannot write '.*out': .*too large.*; nothing was left there$"
-        ):
-            adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not list(tmp_path.iterdir())
-
-
 def test_unseen_items_take_no_part(tiny_models: dict[str, Path], tmp_path: Path):
     config = quick(tiny_models["bert"], steps=3)
     train = TRAIN.select(TRAIN.item < 16)
@@ -317,64 +193,6 @@ def test_a_prompt_is_not_augmented():
     assert [*map(len, seen)] != [14] * len(seen)
 
 
-def test_synonyms_come_from_a_masked_language_model(tiny_models: dict[str, Path], tmp_path: Path):
-    bert = str(tiny_models["bert"])
-    config = quick(tiny_models["bert"], objective="texts", steps=2, synonyms=0.5)
-    with pytest.raises(ConfigError, match="needs 'synonym_model'"):
-        adapt_model(TEXTS, tmp_path / "out", config)
-    folder = adapt_model(TEXTS, tmp_path / "out", replace(config, synonym_model=bert))
-    assert card_of(folder)["split"] is None
-    encode_texts(TEXTS, TextConfig(model=str(folder)), tmp_path / "cache", split="anything")
-
-
-@pytest.mark.parametrize(
-    ("objective", "name", "value", "readers"),
-    [
-        ("mlm", "synonyms", 0.1, "texts"),
-        ("pairs", "synonyms", 0.1, "texts"),
-        ("pairs", "synonym_model", "words", "texts"),
-        ("pairs", "crop", 0.5, "texts"),
-        ("mlm", "deletion", 0.2, "texts"),
-        ("pairs", "shuffle", 0.2, "texts"),
-        ("texts", "mask", 0.3, "mlm"),
-        ("mlm", "temperature", 0.1, "texts and pairs"),
-    ],
-)
-def test_settings_that_the_objective_would_pass_over_are_an_error(
-    objective: str, name: str, value: Any, readers: str
-):
-    message = rf"^'{name}' in 'adapt' is read by 'objective' {readers} alone \(got {value} with {objective}\)"
-    with pytest.raises(ConfigError, match=message):
-        AdaptConfig(objective=objective, **{name: value})
-
-
-def test_the_synonym_model_must_not_know_another_split_and_decides_the_result(
-    tiny_models: dict[str, Path], tmp_path: Path
-):
-    words = Path(shutil.copytree(tiny_models["bert"], tmp_path / "words"))
-    config = quick(tiny_models["bert"], objective="texts", steps=2, synonyms=0.5, synonym_model=str(words))
-    (words / "gnnrec.json").write_text(json.dumps({"split": "6" * 64}))
-    with pytest.raises(DataError, match="adapted on the train part of split 666"):
-        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
-    (words / "gnnrec.json").write_text(json.dumps({"split": SPLIT}))
-    adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
-    shard = sorted(words.glob("*.safetensors"))[0]
-    save_file({name: value + 1 for name, value in load_file(shard).items()}, shard, {"format": "pt"})
-    with pytest.raises(ConfigError, match="is there already and is another model"):
-        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
-
-
-def test_the_synonym_model_must_have_the_same_tokens(tiny_models: dict[str, Path], tmp_path: Path):
-    words = Path(shutil.copytree(tiny_models["bert"], tmp_path / "words"))
-    tokenizer = (words / "tokenizer.json").read_text()
-    (words / "tokenizer.json").write_text(tokenizer.replace('"library"', '"libraries"'))
-    config = quick(tiny_models["bert"], objective="texts", steps=2, synonyms=0.5, synonym_model=str(words))
-    with pytest.raises(
-        ConfigError, match=r"'synonym_model' in 'adapt' must have the tokens of .*\(got '.*words'"
-    ):
-        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
-
-
 def test_random_tokens_are_those_that_the_weights_know(tiny_models: dict[str, Path], tmp_path: Path):
     model = Path(shutil.copytree(tiny_models["bert"], tmp_path / "model"))
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -382,15 +200,6 @@ def test_random_tokens_are_those_that_the_weights_know(tiny_models: dict[str, Pa
     tokenizer.save_pretrained(model)
     config = quick(model, objective="mlm", mask=0.5, steps=3)
     assert adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT).is_dir()
-
-
-def test_a_model_of_a_split_is_not_that_of_another_with_the_same_train_part(
-    tiny_models: dict[str, Path], tmp_path: Path
-):
-    config = quick(tiny_models["bert"], steps=1)
-    adapt_model(TEXTS, tmp_path / "out", config, TRAIN, SPLIT)
-    with pytest.raises(ConfigError, match="is there already and is another model"):
-        adapt_model(TEXTS, tmp_path / "out", config, TRAIN, "6" * 64)
 
 
 def test_errors(tiny_models: dict[str, Path], tmp_path: Path):
@@ -429,3 +238,24 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[99] == pytest.approx(1 / 90)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert learning_rate(AdaptConfig(steps=1, warmup=0.0, lr=0.5), 0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("objective", "name", "value", "readers"),
+    [
+        ("mlm", "synonyms", 0.1, "texts"),
+        ("pairs", "synonyms", 0.1, "texts"),
+        ("pairs", "synonym_model", "words", "texts"),
+        ("pairs", "crop", 0.5, "texts"),
+        ("mlm", "deletion", 0.2, "texts"),
+        ("pairs", "shuffle", 0.2, "texts"),
+        ("texts", "mask", 0.3, "mlm"),
+        ("mlm", "temperature", 0.1, "texts and pairs"),
+    ],
+)
+def test_settings_that_the_objective_would_pass_over_are_an_error(
+    objective: str, name: str, value: Any, readers: str
+):
+    message = rf"^'{name}' in 'adapt' is read by 'objective' {readers} alone \(got {value} with {objective}\)"
+    with pytest.raises(ConfigError, match=message):
+        AdaptConfig(objective=objective, **{name: value})
