@@ -16,6 +16,8 @@ from gnnrec.errors import ConfigError, GnnrecError, suggest
 
 INTERRUPTED = 130
 READER_LEFT = 141
+# how torch says it on a GPU, and on the processor under Windows and Linux
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 RESUMED = "interrupted; the same command takes the run up again, and finished runs are not run again"
 
 
@@ -87,7 +89,7 @@ def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None =
             raise
         return _fail(f"no space left on the disk ('{error.filename or 'unknown file'}')")
     except RuntimeError as error:
-        if "out of memory" not in str(error).lower() and "not enough memory" not in str(error).lower():
+        if not any(words in str(error).lower() for words in NO_MEMORY):
             raise
         return _fail(f"out of memory ({str(error).splitlines()[0]}); a smaller batch or dimension needs less")
     return 0

@@ -13,16 +13,18 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
+from experiments.inherited import replaced_arguments
 from gnnrec.data.splits import SPLITS
 from gnnrec.errors import ConfigError, suggest
 from gnnrec.typed import TARGET
 
 # Where keys may be added: which there are depends on a name beside them.
-OPEN = ("split.params",)
+OPEN = ("split.params", "model.objective")
 CONF = Path(__file__).resolve().parent / "conf"
 
 
@@ -66,7 +68,7 @@ def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any
             raise ConfigError(f"'{text}' cannot delete a key: {_instead_of_deleting(override.key_or_group)}")
         else:
             values.append(override)
-    with _told():
+    with _told(conf):
         config = copy.deepcopy(_compose(tuple(chosen), conf))
         tree = OmegaConf.to_container(config)
         for override in values:
@@ -162,19 +164,51 @@ def _check_key(key: str, tree: Any, groups: Iterable[str]) -> None:
 @lru_cache(maxsize=256)  # the rows of a table differ in few options, its seeds in none
 def _compose(chosen: tuple[str, ...], conf: Path) -> DictConfig:
     with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
-        return compose("run", overrides=list(chosen))
+        config = compose("run", overrides=list(chosen), return_hydra_config=True)
+    files = _files_of_models(config.hydra.runtime.choices.get("model"), chosen, conf)
+    with open_dict(config):
+        del config["hydra"]
+        for key in sorted(replaced_arguments(files), key=len, reverse=True):
+            parent, _, name = key.rpartition(".")
+            del OmegaConf.select(config, parent)[name]
+    return config
+
+
+def _files_of_models(model: str | None, chosen: Sequence[str], conf: Path) -> list[tuple[str, Path]]:
+    """Return the files that say what is trained, each with where it goes, in the order of composition."""
+    files = [("model", conf / "model" / f"{model}.yaml")] if model else []
+    for override in parse(chosen):
+        if override.key_or_group == "experiment":
+            names = override.value()
+            for name in names if isinstance(names, list) else [names]:
+                files.append(("", conf / "experiment" / f"{name}.yaml"))
+    return files
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(conf: Path) -> Iterator[None]:
     """Turn the errors of Hydra and OmegaConf into one line."""
     try:
         yield
     except MissingMandatoryValue as error:
         key = getattr(error, "full_key", None) or "a key"
         raise ConfigError(f"'{key}' has no value: give {key}=VALUE") from error
+    except MissingConfigException as error:
+        raise ConfigError(_missing_option(error, conf)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    except YAMLError as error:
+        raise ConfigError(
+            f"cannot read a YAML of the configuration: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _missing_option(error: MissingConfigException, conf: Path) -> str:
+    """Return what to tell of a name in the `defaults` of a YAML that is no file."""
+    told = " ".join(str(error).split()).partition(" Config search path")[0]
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")  # type: ignore[union-attr]
+    known = config_groups(conf).get(group.lstrip("/"), {})
+    return f"{told.rstrip('.')}, which its 'defaults' name{suggest(name, known) if known else ''}"
 
 
 def _first_comment(file: Path) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gnnrec.baselines.face import check_fits
 from gnnrec.baselines.fusion import Fitted, Fusion
+from gnnrec.encoders import check_face
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range
 from gnnrec.evaluation.metrics import ALL_METRICS, METRICS, MOST_K
 from gnnrec.features import InitConfig
@@ -217,19 +219,31 @@ class RunConfig:
         """Build everything that `model` names once, so that a mistake is told before any work is done."""
         model = self.model
         if model.baseline is not None:
-            build(model.baseline, "model.baseline")
+            check_fits(build(model.baseline, "model.baseline"))
         encoder = None
         if model.encoder is not None:
             encoder = build(model.encoder, "model.encoder", dim=self.init.dim)
+            check_face(encoder)
         model.fused(None)
         for index, part in enumerate(model.augmentations):
-            build(part, f"model.augmentations[{index}]")
+            if not callable(build(part, f"model.augmentations[{index}]")):
+                raise ConfigError(
+                    f"the class of 'model.augmentations[{index}]' must have __call__(self, view, generator)"
+                )
         for name, part in model.objective.items():
             if not isinstance(part, Mapping) or not {"term"} <= set(part) <= {"term", "weight"}:
                 raise ConfigError(
                     f"'model.objective.{name}' must have the keys 'term' and 'weight' (got {part!r})"
                 )
+            if name == "total":
+                raise ConfigError(
+                    "a term cannot be called 'total' in 'model.objective': that is the sum of all"
+                )
             term = build(part["term"], f"model.objective.{name}.term")
+            if not callable(term):
+                raise ConfigError(
+                    f"the class of 'model.objective.{name}.term' must have __call__(self, step)"
+                )
             if encoder is not None:
                 check_encoder(term, encoder, self.init.dim)
             check_range("weight", part.get("weight", 1.0), f"model.objective.{name}", low=0)

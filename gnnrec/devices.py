@@ -15,8 +15,10 @@ def resolve_device(device: str, key: str = "device") -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(
+            0, device=device
+        ).tolist()  # of a device without memory, such as meta, nothing can be read
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"{key}={device} cannot be used ({reason}): use {key}=auto, which takes what there is"

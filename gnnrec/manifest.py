@@ -68,12 +68,12 @@ class Phases:
 
 
 def environment(device: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return git state, hash of the sources, package versions, machine, threads and peak memory of this process.
+    """Return first git state, hash of the sources, package versions, machine, threads and peak memory of this process.
 
     `git` is absent outside a checkout of this project. Peak memory is the process's resident maximum in MiB
     since it started, so in a table of many runs it is the maximum of the runs so far.
     """
-    git = git_state()
+    git = first_git_state()
     return {
         **({"git": git} if git else {}),
         "sources": source_hash(config),
@@ -145,15 +145,24 @@ def tell_other_code(sources: str | None, config: Mapping[str, Any], path: Path) 
     )
 
 
+@cache
+def first_git_state() -> dict[str, Any] | None:
+    """Return the git state as it was when this process first asked: what it runs is what it read then."""
+    return git_state()
+
+
 def git_state(root: Path = ROOT) -> dict[str, Any] | None:
-    """Return the commit and whether any file outside results/ differs from it; None outside a checkout."""
+    """Return the commit and whether any file outside results/ differs from it (None if git did not say).
+
+    None outside a checkout.
+    """
     top = _git(root, "rev-parse", "--show-toplevel")
     commit = _git(root, "rev-parse", "HEAD")
     # a package installed somewhere below another project's checkout must not report that project's commit
     if not top or not commit or Path(top).resolve() != root.resolve():
         return None
     changes = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
-    return {"commit": commit, "dirty": bool(changes)}
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
 def peak_memory_mib() -> float | None:

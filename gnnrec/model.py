@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnrec.encoders import encode
 from gnnrec.errors import ConfigError, check_choice
 from gnnrec.features import NodeFeatures, TextNeighbours
 from gnnrec.graph import BipartiteGraph
@@ -65,7 +66,7 @@ class Recommender(nn.Module):
         if self._embedded is None:
             training = self.training
             self.eval()
-            final = self.encoder(self.view()).final
+            final = encode(self.encoder, self.view()).final
             self.train(training)
             user_emb, item_emb = self.graph.split(final)
             if self.unseen is not None:
@@ -94,6 +95,11 @@ class Recommender(nn.Module):
         """
         if not 1 <= k <= self.graph.num_items:
             raise ConfigError(f"'k' must be in [1, {self.graph.num_items}] in 'recommend' (got {k})")
+        if len(user) and not 0 <= int(user.min()) <= int(user.max()) < self.graph.num_users:
+            raise ConfigError(
+                f"'user' must hold indices in [0, {self.graph.num_users - 1}] in 'recommend' "
+                f"(got {int(user.min())} to {int(user.max())})"
+            )
         scores = self.scores(user)
         if exclude_seen:
             start, length = self.graph.user_range(user)

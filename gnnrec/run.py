@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gnnrec.baselines.face import fitted
 from gnnrec.baselines.fusion import Fusion
 from gnnrec.config import RunConfig, SplitConfig
 from gnnrec.data.dataset import Dataset, load_dataset
@@ -25,7 +27,7 @@ from gnnrec.evaluation.result import describe_groups, figure_arrays
 from gnnrec.evaluation.task import Task, validation_task
 from gnnrec.features import Vectors, as_array
 from gnnrec.make import make_objective, make_recommender
-from gnnrec.manifest import Phases, environment, git_state, source_hash, tell_other_code
+from gnnrec.manifest import Phases, environment, first_git_state, source_hash, tell_other_code
 from gnnrec.model import Recommender
 from gnnrec.objectives import Objective
 from gnnrec.protocol import final_task, known_pairs, protocol_split
@@ -68,7 +70,7 @@ class _Data:
 def open_run(config: RunConfig) -> RunDir:
     """Return the run directory that belongs to a configuration; nothing is written."""
     # Kept before anything trains: files edited meanwhile are not what this process runs.
-    source_hash(config.to_dict())
+    _code(config)
     templates = _load_dataset(config.dataset.name).card.get("text")
     return RunDir(config.tracking.root, config.key(_data_fingerprint(config.dataset.name), templates))
 
@@ -129,7 +131,8 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
             Plan(data.validation)  # a task without a pair is told before anything is trained
     with phases("text"):
         item_vectors, user_vectors, text_fingerprint = _vectors(config, data)
-    earlier = _earlier_code(run_dir.path / CHECKPOINT)
+    before = _before(run_dir)
+    earlier = [state for state in before.code if state != _code(config)]
     with phases("train"):
         scorer, history = _make_scorer(config, data, item_vectors, user_vectors, run_dir, tracker)
     with phases("test"):
@@ -143,6 +146,8 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     if recommender is not None:
         run_dir.write_embeddings({"user_emb": recommender.user_emb, "item_emb": recommender.item_emb})
     validated = len(history.rows) if history else 0
+    if before.num_test_scorings:
+        validated -= before.num_rows  # counted there
     run_dir.write_manifest(
         {
             **environment(config.device, config.to_dict()),
@@ -155,8 +160,11 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
             },
             "seeds": {"run": config.seed, "split": config.split.seed, "evaluation": config.eval.seed},
             "seconds": phases.seconds,
+            **({"resumed_after_epoch": before.epoch} if before.epoch else {}),
             "num_parameters": sum(p.numel() for p in recommender.parameters()) if recommender else 0,
-            "num_test_scorings": 1 + (validated if config.protocol != "honest" else 0),
+            "num_test_scorings": before.num_test_scorings
+            + 1
+            + (validated if config.protocol != "honest" else 0),
             "num_left_out_users": evaluation.num_left_out,
         }
     )
@@ -177,16 +185,30 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     return metrics
 
 
-def _earlier_code(checkpoint: Path) -> list[dict[str, Any]]:
-    """Return the git states, other than this one, of the code that a checkpoint was made with."""
-    states = read_position(checkpoint).get("code", []) if checkpoint.exists() else []
-    return [state for state in states if state != _code()]
+@dataclass(frozen=True)
+class _Before:
+    """What an interrupted process left: its last epoch and rows, the code it ran, how often it scored the test."""
+
+    epoch: int
+    num_rows: int
+    code: list[dict[str, Any]]
+    num_test_scorings: int
 
 
-@lru_cache(maxsize=1)
-def _code() -> dict[str, Any] | None:
-    """Return the git state of the code as it was when this process first asked, since it runs what it read then."""
-    return git_state()
+def _before(run_dir: RunDir) -> _Before:
+    checkpoint, manifest = run_dir.path / CHECKPOINT, run_dir.path / "manifest.json"
+    position = read_position(checkpoint) if checkpoint.exists() else {}
+    scorings = 0
+    if manifest.exists():  # written after the test, so that one is there: it was interrupted later
+        scorings = int(json.loads(manifest.read_text(encoding="utf-8"))["num_test_scorings"])
+    return _Before(
+        position.get("epoch", 0), len(position.get("rows", [])), position.get("code", []), scorings
+    )
+
+
+def _code(config: RunConfig) -> dict[str, Any]:
+    """Return the git state of the code and the hash of its files, as they were when this process first asked."""
+    return {**(first_git_state() or {}), "sources": source_hash(config.to_dict())}
 
 
 @lru_cache(maxsize=4)
@@ -251,11 +273,11 @@ def _make_scorer(
 ) -> tuple[Any, History | None]:
     if config.model.baseline is not None:
         baseline = build(config.model.baseline, "model.baseline", split_fingerprint=data.split.fingerprint)
-        return baseline.fit(data.known, item_vectors, user_vectors), None
+        return fitted(baseline, data.known, item_vectors, user_vectors), None
 
     checkpoint = run_dir.path / CHECKPOINT if run_dir else None
     if run_dir and checkpoint and checkpoint.exists():
-        run_dir.resume_metrics(len(read_position(checkpoint)["rows"]))
+        run_dir.resume_metrics(read_position(checkpoint)["rows"])
 
     def report(row: dict[str, float]) -> None:
         if run_dir and tracker:
@@ -286,12 +308,12 @@ def _train(
 
     if not config.train.eval_every:
         recommender, objective = make(data.known)
-        fit(recommender, objective, config.train, None, config.seed, checkpoint, report, code=_code())
+        fit(recommender, objective, config.train, None, config.seed, checkpoint, report, code=_code(config))
         return recommender, None
     recommender, objective = make(data.split.train)
     validate = _validator(config, data)
     history = fit(
-        recommender, objective, config.train, validate, config.seed, checkpoint, report, code=_code()
+        recommender, objective, config.train, validate, config.seed, checkpoint, report, code=_code(config)
     )
     if config.eval.refit:
         recommender, objective = make(data.known)
@@ -304,7 +326,7 @@ def _train(
             config.seed,
             again,
             last_epoch=history.best_epoch,
-            code=_code(),
+            code=_code(config),
         )
     return recommender, history
 
@@ -348,7 +370,8 @@ def _label(config: RunConfig) -> str:
 def _read_result(run_dir: RunDir) -> RunResult:
     finished = FinishedRun(run_dir.path)
     tell_other_code(finished.manifest.get("sources"), finished.config, run_dir.path)
-    return RunResult(run_dir.key, run_dir.path, finished.result["metrics"])
+    metrics = {k: float("nan") if v is None else v for k, v in finished.result["metrics"].items()}
+    return RunResult(run_dir.key, run_dir.path, metrics)
 
 
 def _group_table(metrics: dict[str, float]) -> tuple[list[str], list[list[Any]]]:

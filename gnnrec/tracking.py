@@ -149,21 +149,13 @@ class RunDir:
         """Write `result.json`; a metric that is not a number is written as null."""
         write_text(self.path / "result.json", _json(result, indent=1) + "\n")
 
-    def resume_metrics(self, num_lines: int) -> None:
-        """Keep the first `num_lines` lines of `metrics.jsonl`, where a resumed run goes on.
+    def resume_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write `metrics.jsonl` anew with the rows of the checkpoint from which a resumed run goes on.
 
         Without this call the first `append_metrics` starts the file anew: what a killed run logged after its
         last checkpoint is logged again.
         """
-        path = self.path / "metrics.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True)[:num_lines] if path.exists() else []
-        if len(lines) < num_lines or not all(line.endswith(b"\n") for line in lines):
-            raise GnnrecError(
-                f"'{path}' has fewer than the {num_lines} lines that the checkpoint counts; "
-                f"delete '{self.path}' to start this run anew"
-            )
-        with whole_file(path) as temporary:
-            temporary.write_bytes(b"".join(lines))
+        write_text(self.path / "metrics.jsonl", "".join(_json(row) + "\n" for row in rows))
         self._metrics_cut = True
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
@@ -243,6 +235,7 @@ class Tracker:
     def __init__(self, config: TrackingConfig, key: str, name: str, run_config: Mapping[str, Any]) -> None:
         self.config = config
         self._run: Any = None
+        self._failed = False
         if config.mode == "online" and not Tracker._server_failed:
             Tracker._server_failed = not self._start("online", key, name, run_config)
         if self._run is None and config.mode != "disabled":
@@ -250,9 +243,10 @@ class Tracker:
 
     def log(self, metrics: Mapping[str, Any], epoch: int) -> None:
         """Log numbers under their names, with the epoch as step."""
+        if self._run is None or self._failed:
+            return
         with self._guard("logging"):
-            if self._run is not None:
-                self._run.log({**_numbers(metrics), "epoch": epoch}, step=epoch)
+            self._run.log({**_numbers(metrics), "epoch": epoch}, step=epoch)
 
     def finish(
         self,
@@ -262,23 +256,32 @@ class Tracker:
         exit_code: int = 0,
     ) -> None:
         """Mirror the final numbers (the run's summary), the per-group table and the figures, and end."""
-        with self._guard("finishing"):
-            if self._run is None:
-                return
-            import wandb
-
-            media: dict[str, Any] = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
-            if table is not None:
-                media["groups"] = wandb.Table(columns=list(table[0]), data=[list(row) for row in table[1]])
-            if media:
-                self._run.log(media)
-            self._run.summary.update(_numbers(summary))
-        with self._guard("finishing"):
-            if self._run is not None:
-                self._run.finish(exit_code=exit_code)
+        if self._run is None:
+            return
+        if not self._failed:
+            with self._guard("finishing"):
+                self._mirror(summary, table, figures)
+        with self._guard("ending"):
+            self._run.finish(exit_code=exit_code)
         self._run = None
 
+    def _mirror(
+        self,
+        summary: Mapping[str, Any],
+        table: tuple[Sequence[str], Iterable[Sequence[Any]]] | None,
+        figures: Iterable[Path],
+    ) -> None:
+        import wandb
+
+        self._run.summary.update(_numbers(summary))
+        media: dict[str, Any] = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+        if table is not None:
+            media["groups"] = wandb.Table(columns=list(table[0]), data=[list(row) for row in table[1]])
+        if media:
+            self._run.log(media)
+
     def _start(self, mode: str, key: str, name: str, run_config: Mapping[str, Any]) -> bool:
+        self._failed = False
         folder = Path(self.config.root).expanduser()
         # wandb's own error reports go out even offline, and hold up the end of a process on a silent network
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -319,8 +322,10 @@ class Tracker:
         try:
             yield
         except Exception as error:  # the mirror may fail in any way; the run goes on
-            log.warning("W&B: %s failed (%s); the run goes on without it", what, _first_line(error))
-            self._run = None
+            if not self._failed:
+                log.warning("W&B: %s failed (%s); the run goes on without it", what, _first_line(error))
+            # nothing more is sent; what was started is still ended, or wandb hands it to the next run
+            self._failed = True
 
 
 def _check_reachable(url: str) -> None:

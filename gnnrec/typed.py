@@ -31,7 +31,7 @@ def build(spec: Any, where: str, **extra: Any) -> Any:
         raise ConfigError(f"'{where}' must be a mapping with the key '{TARGET}' (got {spec!r})")
     factory = _locate(str(spec[TARGET]), where)
     arguments = {k: _build_nested(v, f"{where}.{k}", extra) for k, v in spec.items() if k != TARGET}
-    known = inspect.signature(factory).parameters
+    known = _parameters(factory, where)
     for name in arguments:
         if name not in known:
             raise ConfigError(f"unknown key '{where}.{name}'{suggest(name, known)}")
@@ -46,6 +46,13 @@ def build(spec: Any, where: str, **extra: Any) -> Any:
         return factory(**arguments)
     except (TypeError, AttributeError) as error:
         raise ConfigError(f"'{where}' cannot be built from {dict(spec)!r}: {error}") from error
+
+
+def _parameters(factory: Any, where: str) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(factory).parameters
+    except ValueError as error:
+        raise ConfigError(f"'{where}.{TARGET}' must name a class or function of Python ({error})") from error
 
 
 def _build_nested(value: Any, where: str, extra: Mapping[str, Any]) -> Any:
@@ -100,6 +107,8 @@ def _options(hint: Any) -> tuple[Any, ...]:
 
 def _locate(path: str, where: str) -> Any:
     module_name, _, name = path.rpartition(".")
+    if not module_name or module_name.startswith("."):
+        raise ConfigError(f"'{where}.{TARGET}' must be package.module.Class (got '{path}')")
     if module_name.partition(".")[0] in sys.stdlib_module_names:  # os.system is no part of a model
         raise ConfigError(
             f"'{where}.{TARGET}' names '{path}' of Python itself: name a class of gnnrec or of your own code"

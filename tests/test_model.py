@@ -90,6 +90,14 @@ def test_recommend_is_the_sorted_list_without_train_items() -> None:
     assert every.sort(dim=1).values.tolist() == [list(range(NUM_ITEMS))] * 2
 
 
+@pytest.mark.parametrize("user", [[0, -1], [NUM_USERS]])
+def test_users_that_are_none_are_told(user: list[int]) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"'user' must hold indices in \[0, {NUM_USERS - 1}\] in 'recommend'"
+    ):
+        make().recommend(torch.tensor(user), k=2)
+
+
 def test_recommend_does_not_touch_the_kept_embeddings() -> None:
     model = make()
     before = model.scores(torch.arange(NUM_USERS)).clone()

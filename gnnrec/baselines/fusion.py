@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gnnrec.baselines.face import fitted
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
 from gnnrec.typed import TARGET
@@ -138,7 +139,7 @@ def _fit(part: str, model: Any, inputs: tuple[Interactions, np.ndarray | None, n
     if _kept is None or isinstance(
         model, Fitted
     ):  # a trained model is not told by its settings, and is fitted
-        return model.fit(*inputs)
+        return fitted(model, *inputs)
     train, *vectors = inputs
     prints = [
         None if v is None else hashlib.sha256(np.ascontiguousarray(v).data).hexdigest() for v in vectors
@@ -148,9 +149,9 @@ def _fit(part: str, model: Any, inputs: tuple[Interactions, np.ndarray | None, n
         logger.info("part '%s' is fitted already", part)
         return _kept[part][1]
     _kept.pop(part, None)  # before the next fit, so that there is memory for one
-    fitted = model.fit(*inputs)
-    _kept[part] = identity, fitted
-    return fitted
+    scorer = fitted(model, *inputs)
+    _kept[part] = identity, scorer
+    return scorer
 
 
 def _settings(model: Any) -> Any:

@@ -59,12 +59,13 @@ class ScorerBlocks:
 
     def scores(self, user: Tensor) -> Tensor:
         """Return float32 [b, num_items] in our order of columns, in memory of our own, all finite."""
-        raw = self.scorer.scores(user).detach()
+        raw = self.scorer.scores(user)
         expected = (len(user), self.num_items)
-        if tuple(raw.shape) != expected:
-            name = model_name(self.scorer)
-            raise GnnrecError(f"the scores of '{name}' must be {list(expected)} (got {list(raw.shape)})")
-        raw = raw.to(device=self.device, dtype=torch.float32)
+        if not isinstance(raw, Tensor) or tuple(raw.shape) != expected:
+            name, is_tensor = model_name(self.scorer), isinstance(raw, Tensor)
+            got = list(raw.shape) if is_tensor else type(raw).__name__
+            raise GnnrecError(f"the scores of '{name}' must be a tensor {list(expected)} (got {got})")
+        raw = raw.detach().to(device=self.device, dtype=torch.float32)
         scores = raw.clone(memory_format=torch.contiguous_format) if self.item is None else raw[:, self.item]
         check_finite(scores, self.scorer)
         return scores

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gnnrec.encoders.states import States
+from gnnrec.encoders.states import States, encode
 from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import PRECISIONS, BipartiteGraph
 from gnnrec.products import chosen_products
@@ -78,7 +78,7 @@ class Step:
         """The states of the main view, encoded once."""
         states = self._encoded.states
         if states is None:
-            states = self._encoded.states = self.encoder(self.view, keep_layers=self.keep_layers)
+            states = self._encoded.states = encode(self.encoder, self.view, self.keep_layers)
         return states
 
     @cached_property
@@ -130,6 +130,11 @@ class Step:
 
     def layer_table(self, layer: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """Return a matrix of rows of a layer, and the places in it of some nodes: smaller than layer_at for many."""
+        if layer > 0 and not self.keep_layers:
+            raise ConfigError(
+                f"a term of 'objective' reads layer {layer}, and no layers were kept: have its class say that it "
+                "reads them, with `needs_layers = True`"
+            )
         found = self._places(nodes) if isinstance(self.states, LayerSum) else None
         if found is not None and (layer > 0 or getattr(self.states, "x", None) is self.view.x):
             return self._rows[1][layer], found
@@ -176,7 +181,7 @@ class Step:
         """
         if view is self.view:
             return self.final_at(nodes)
-        states = self.encoder(view)
+        states = encode(self.encoder, view)
         if isinstance(states, LayerSum) and states.is_beside(self.states):
             main_rows = self.final_at(nodes)
             return states.at_beside(self.states, main_rows, nodes)  # pyright: ignore[reportArgumentType]
@@ -262,5 +267,14 @@ class Objective:
                     part.begin_epoch(epoch, view, generator)  # type: ignore[attr-defined]
 
     def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        values = {n: t.weight * t.term(step) for n, t in self.terms.items() if t.weight > 0}
+        values = {n: t.weight * _scalar(n, t.term(step)) for n, t in self.terms.items() if t.weight > 0}
         return torch.stack(list(values.values())).sum(), {n: v.detach() for n, v in values.items()}
+
+
+def _scalar(name: str, value: object) -> Tensor:
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return value
+    got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    raise ConfigError(
+        f"the term '{name}' of 'objective' must return a tensor without dimensions, such as a mean (got {got})"
+    )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gnnrec import losses
 from gnnrec.data.interactions import Interactions
+from gnnrec.encoders import encode
 from gnnrec.errors import ConfigError, check_choice, check_range
 from gnnrec.features import Prepared, Vectors, prepare, profile, side_by_side
 from gnnrec.objectives.reconstruction import scaled_cosine_error
@@ -163,7 +164,7 @@ class TextReconstruction(nn.Module):
         ):  # draws below p are uniform again, so the least of them are a fair sample
             nodes = nodes[draw[nodes].argsort()[: self.max_nodes]].sort().values
         x = torch.where(masked.unsqueeze(1), self.token, view.x)
-        final, _ = step.encoder(replace(view, x=x), keep_layers=False).at(nodes)
+        final, _ = encode(step.encoder, replace(view, x=x)).at(nodes)
         restored, target = self.project(final), rows(text.vectors, nodes)
         if self.loss == "cosine":
             return scaled_cosine_error(target, restored, self.gamma).mean()

@@ -145,7 +145,7 @@ def fit(
             )
             model.refresh()
             history.epoch = epoch
-            if validate is None or epoch % config.eval_every == 0 or epoch == config.epochs:
+            if validate is None or epoch % config.eval_every == 0 or epoch == last:
                 row = {"epoch": epoch, **terms, "seconds/train": time.perf_counter() - began}
                 if validate is not None:
                     best = _evaluate(model, validate, config, history, row) or best
@@ -236,20 +236,32 @@ def _train_epoch(
     # Layers with their own dropout draw from torch's global generator: give them a stream of this epoch.
     torch.manual_seed(derive_seed(generator.initial_seed(), "layers"))
     objective.begin_epoch(epoch, model.view, generator)
-    sums: dict[str, Tensor] = {}
+    names: list[str] = []
+    sums = finite = torch.zeros((), device=model.graph.device)
     for number, batch in enumerate(batches(pairs, negatives, config.num_negatives, generator)):
         lr = _learning_rate(config, epoch - 1 + number / len(pairs))
         for group in optimizer.param_groups:
             group["lr"] = lr
         terms = train_step(model, objective, optimizer, batch, generator, config.precision)
-        for name, value in terms.items():
-            sums[name] = sums[name] + value if name in sums else value.clone()
+        names = list(terms)
+        sums = sums + torch.stack(list(terms.values()))
+        finite = finite + torch.isfinite(sums)  # a sum that is not finite stays so: counts the steps before
         progress.update()
-    means = {f"loss/{name}": float(value) / len(pairs) for name, value in sums.items()}
+    means = {f"loss/{name}": value / len(pairs) for name, value in zip(names, sums.tolist(), strict=True)}
     if not math.isfinite(means["loss/total"]):
-        bad = ", ".join(f"{k}={v:g}" for k, v in means.items())
-        raise GnnrecError(f"the loss is not finite in epoch {epoch} ({bad}); lower train.lr or a weight")
+        raise GnnrecError(_diverged(dict(zip(names, finite.int().tolist(), strict=True)), epoch, len(pairs)))
     return {**means, "lr": lr}
+
+
+def _diverged(finite: dict[str, int], epoch: int, num_steps: int) -> str:
+    """Return what to tell of an epoch whose loss is not finite, given for how many steps each term was."""
+    first = min(finite.values())
+    terms = ", ".join(f"'{name}'" for name, steps in finite.items() if steps == first and name != "total")
+    mend = "lower train.lr or a weight"
+    if epoch == 1 and first == 0:
+        mend = "nothing was trained before, so look at the features, the encoder and what that term computes"
+    where = f"step {first + 1} of {num_steps} in {terms or 'the total'}"
+    return f"the loss is not finite in epoch {epoch}, first in {where}; {mend}"
 
 
 def batches(

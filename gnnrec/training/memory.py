@@ -73,8 +73,9 @@ def estimate_memory(
     num_layers = int(getattr(encoder, "num_layers", 2))
     each = 0 if isinstance(encoder, LightGCN) else 4 * max(num_layers, 1)
     states = matrix * (5 + each + (1 + each) * num_views)
+    pairs = min(batch_size, graph.num_edges)
     num_rows = 2 + max([num_negatives, *(_own_negatives(term, num_layers) for term in _terms(objective))])
-    batch = 4 * 4 * width * batch_size * num_rows * (1 + num_views)
+    batch = 4 * 4 * width * pairs * num_rows * (1 + num_views)
     per_edge = BYTES_PER_EDGE + sum(2 * (16 if term.refresh == 1 else 36) for term in contrasts)
     if hasattr(encoder, "attention"):
         heads = int(getattr(encoder, "num_heads", 1))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.edges import EdgeStructure
+from gnnrec.errors import ConfigError
 from gnnrec.graph import BipartiteGraph
 
 
@@ -32,6 +33,11 @@ class View:
 
     def drop_edges(self, keep: Tensor) -> View:
         """Return the view without the edges where `keep` [num_edges], in user order, is 0; in every layer's graph."""
+        if keep.shape != self.graph.weight.shape:
+            raise ConfigError(
+                f"'keep' must have one number per edge, {list(self.graph.weight.shape)}, in 'drop_edges' "
+                f"(got {list(keep.shape)})"
+            )
         if self.layer_graphs is None:
             return replace(self, graph=self.graph.reweight(self.graph.weight * keep))
         graphs = tuple(graph.reweight(graph.weight * keep) for graph in self.layer_graphs)
@@ -51,6 +57,9 @@ def augment(view: View, augmentations: Iterable[Augmentation], generator: torch.
     """Apply augmentations one after another."""
     for augmentation in augmentations:
         view = augmentation(view, generator)
+        if not isinstance(view, View):
+            name = type(augmentation).__name__
+            raise ConfigError(f"the augmentation '{name}' must return a View (got {type(view).__name__})")
     return view
 
 

@@ -154,6 +154,51 @@ def test_a_class_in_braces_takes_the_place_of_the_other_with_its_arguments() -> 
         compose_config(["model=lightgcn-softmax", "model.objective.rank={wieght: 2.0}"])
 
 
+def test_a_class_in_a_yaml_takes_the_place_of_the_other_with_its_arguments(conf: Path) -> None:
+    (conf / "model/base.yaml").write_text(
+        "encoder: {_target_: a.Graph, layers: 3, noise: 0.1}\n"
+        "objective: {rank: {weight: 1.0, term: {_target_: a.Soft, inner: {_target_: a.One, p: 1}, t: 1}}}\n"
+    )
+    (conf / "model/mine.yaml").write_text(
+        "defaults: [base]\nname: mine\nencoder: {_target_: b.Walks, hops: 2, noise: 0.2}\n"
+        "objective: {rank: {term: {inner: {_target_: a.Two}}}}\n"
+    )
+    (conf / "model/same.yaml").write_text("defaults: [base]\nencoder: {_target_: a.Graph, layers: 1}\n")
+    (conf / "model/twice.yaml").write_text("defaults: [mine]\nencoder: {_target_: a.Graph}\n")
+    (conf / "experiment/other.yaml").write_text(
+        "# @package _global_\nmodel: {objective: {rank: {term: {_target_: a.Hinge}}}}\n"
+    )
+    mine = compose_config(["model=mine"], conf)["model"]
+    assert mine["encoder"] == {"_target_": "b.Walks", "hops": 2, "noise": 0.2}
+    term = {"_target_": "a.Soft", "inner": {"_target_": "a.Two"}, "t": 1}
+    assert mine["objective"]["rank"] == {"weight": 1.0, "term": term}
+    same = compose_config(["model=same"], conf)["model"]["encoder"]
+    assert same == {"_target_": "a.Graph", "layers": 1, "noise": 0.1}
+    assert compose_config(["model=twice"], conf)["model"]["encoder"] == {"_target_": "a.Graph"}
+    other = compose_config(["model=mine", "experiment=[other]"], conf)["model"]
+    assert other["objective"]["rank"] == {"weight": 1.0, "term": {"_target_": "a.Hinge"}}
+    assert "path" not in compose_config(["model=mine"], conf)["train"]
+
+
+def test_a_yaml_that_cannot_be_read_and_a_default_that_is_not_there_are_one_line(conf: Path) -> None:
+    (conf / "model/bad.yaml").write_text("name: bad\n encoder: {layers: 1}\n")
+    with pytest.raises(ConfigError, match=r"^cannot read a YAML of the configuration: .*bad\.yaml.*line 2"):
+        compose_config(["model=bad"], conf)
+    (conf / "model/odd.yaml").write_text("defaults: [lightgnc]\n")
+    with pytest.raises(
+        ConfigError,
+        match=r"^In 'model/odd': Could not load 'model/lightgnc', .*did you mean 'lightgcn'\?.*mf",
+    ):
+        compose_config(["model=odd"], conf)
+
+
+def test_how_to_add_a_term_is_told() -> None:
+    with pytest.raises(
+        ConfigError, match=r"unknown key 'model\.objective\.mine'.*; \+model\.objective\.mine=VALUE adds"
+    ):
+        compose_config(["model=lightgcn", "model.objective.mine={weight: 0.1}"])
+
+
 def test_empty_braces_leave_nothing() -> None:
     assert compose_config(["split=cold_items"])["split"]["params"]
     assert compose_config(["split=cold_items", "split.params={}"])["split"]["params"] == {}

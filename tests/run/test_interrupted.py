@@ -12,7 +12,7 @@ import gnnrec.run as module
 from gnnrec.config import RunConfig
 from gnnrec.errors import GnnrecError
 from gnnrec.run import run
-from tests.run.helpers import make, make_full_at, rows_of
+from tests.run.helpers import make, make_full_at, read, rows_of
 
 
 def test_a_run_killed_in_training_and_started_again_is_one_never_killed(
@@ -34,6 +34,33 @@ def test_a_run_killed_in_training_and_started_again_is_one_never_killed(
         assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
     assert rows_of(again) == rows_of(whole)
     assert not (again.path / "checkpoint.safetensors").exists()
+    assert read(again, "manifest.json")["resumed_after_epoch"] == 5  # its seconds are those since then
+    assert "resumed_after_epoch" not in read(whole, "manifest.json")
+
+
+@pytest.mark.parametrize(("protocol", "expected"), [("honest", 2), ("legacy_test_selected", 5)])
+def test_a_run_interrupted_after_its_test_counts_both_scorings(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, expected: int
+) -> None:
+    """Under the legacy protocol the test is scored at three evaluations, of which the second process has one to do."""
+    config = make(
+        folder,
+        tmp_path,
+        protocol=protocol,
+        train__eval_every=3,
+        train__epochs=9,
+        train__checkpoint_seconds=0.0,
+    )
+    scored = []
+    evaluate = module._evaluate
+    monkeypatch.setattr(module, "_evaluate", lambda *args: (scored.append(1), evaluate(*args))[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_figures", lambda *_: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    manifest = read(run(config), "manifest.json")
+    assert len(scored) == 2
+    assert manifest["num_test_scorings"] == expected
 
 
 @pytest.mark.parametrize("eval_every", [0, 4])

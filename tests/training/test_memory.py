@@ -70,6 +70,11 @@ def test_negatives_that_a_term_draws_count(term: Term, rows: int) -> None:
     assert batch == estimate_memory(make_model(), RANK, 64, num_negatives=rows).batch
 
 
+def test_a_batch_holds_no_more_pairs_than_there_are() -> None:
+    num_edges = make_model().graph.num_edges
+    assert estimate_memory(make_model(), RANK, 10**9) == estimate_memory(make_model(), RANK, num_edges)
+
+
 def test_fit_tells_the_need_before_it_starts(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gnnrec")
     fit(make_model(), RANK, TrainConfig(epochs=1, batch_size=64), None)

@@ -49,13 +49,13 @@ def test_code_that_changed_since_the_checkpoint_is_told(
         raise KeyboardInterrupt
 
     config = replace(config, train=replace(config.train, eval_every=eval_every))
-    monkeypatch.setattr(module, "_code", lambda: BEGUN)
+    monkeypatch.setattr(module, "_code", lambda _: BEGUN)
     with monkeypatch.context() as patch:
         patch.setattr(module, "_evaluate", interrupt)
         with pytest.raises(KeyboardInterrupt):
             module.run(config)
     if changed:
-        monkeypatch.setattr(module, "_code", lambda: NOW)
+        monkeypatch.setattr(module, "_code", lambda _: NOW)
     with caplog.at_level(logging.WARNING):
         path = module.run(config).path
     manifest = json.loads((path / "manifest.json").read_text())
