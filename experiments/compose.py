@@ -60,7 +60,9 @@ def compose_config(overrides: Sequence[str], conf: Path = CONF) -> dict[str, Any
     values: list[Override] = []
     for text, override in zip(overrides, parse(overrides)):
         if override.is_sweep_override():
-            raise ConfigError(f"'{text}' gives several values: add -m to run each of them")
+            raise ConfigError(
+                f"'{text}' gives several values: add -m to run each of them (in a table, write a row for each)"
+            )
         if override.key_or_group in groups:
             _check_option(text, override, groups)
             chosen.append(text)

@@ -13,7 +13,7 @@ import yaml
 from experiments.compose import compose_config
 from gnnrec.baselines.fusion import reads_a_run
 from gnnrec.config import ModelConfig, RunConfig
-from gnnrec.errors import ConfigError, suggest
+from gnnrec.errors import ConfigError, GnnrecError, suggest
 from gnnrec.evaluation.beyond import PER_USER
 from gnnrec.evaluation.direction import best_value
 from gnnrec.evaluation.metrics import ALL_METRICS
@@ -226,7 +226,10 @@ def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str]
         reading: list[ModelConfig] = []  # more than one where `runs` has ${seed} in it
         for seed in seeds:
             overrides = (*cell.overrides, f"seed={seed}", *extra)
-            config = RunConfig.from_dict(compose_config(overrides))
+            try:
+                config = RunConfig.from_dict(compose_config(overrides))
+            except GnnrecError as error:
+                raise type(error)(f"{cell}: {error}") from error
             if reads_a_run(config.model.baseline):
                 if config.model in reading:
                     continue

@@ -80,7 +80,7 @@ def number(
     """
     column = f"{kind}_id"
     if table is not None:
-        _check_ids(table, column, source)
+        check_ids(table, column, f"the table that belongs to '{source}'")
     names = pd.Index(ids.names)
     unlisted = names if table is None else names[pd.Index(table[column]).get_indexer(names) < 0]
     extra = _sorted(unlisted)
@@ -104,20 +104,20 @@ def _sorted(names: pd.Index) -> np.ndarray:
     return np.array(sorted(values, key=lambda name: (not isinstance(name, int), name)), dtype=object)
 
 
-def _check_ids(table: pd.DataFrame, column: str, source: str) -> None:
+def check_ids(table: pd.DataFrame, column: str, source: str) -> None:
+    """Raise a DataError for missing and repeated ids; `source` says whose column it is."""
     missing = (table[column].isna() | (table[column] == "")).to_numpy()
     if missing.any():
         raise DataError(
-            f"column '{column}' of the table that belongs to '{source}' misses {int(missing.sum())} ids (the first in "
+            f"column '{column}' of {source} misses {int(missing.sum())} ids (the first in "
             f"row {int(np.flatnonzero(missing)[0]) + 1}); write them, or remove these rows"
         )
     repeated = table[column].duplicated()
     if repeated.any():
         rows = np.flatnonzero(table[column] == table.loc[repeated, column].iloc[0])
         raise DataError(
-            f"column '{column}' of the table that belongs to '{source}' repeats the id "
-            f"{table[column].iloc[rows[0]]!r} (rows {rows[0] + 1} and {rows[1] + 1}; "
-            f"{int(repeated.sum())} repeats in all)"
+            f"column '{column}' of {source} repeats the id {table[column].iloc[rows[0]]!r} "
+            f"(rows {rows[0] + 1} and {rows[1] + 1}; {int(repeated.sum())} repeats in all)"
         )
 
 

@@ -58,6 +58,13 @@ def load_vectors(path: str | Path, raw_ids: Sequence[Any]) -> LoadedVectors:
                 f"a JSON list in the order of the rows, into '{path.name}.ids.json'"
             )
         ids = list(raw_ids)
+        log.warning(
+            "'%s' has no ids: its rows are taken in the order of the data set's ids (%s, ...); a JSON list of ids in "
+            "'%s' has them matched",
+            path,
+            ", ".join(map(str, ids[:3])),
+            _ids_path(path).name,
+        )
     return _match(path, [str(one) for one in ids], table, [str(one) for one in raw_ids])
 
 

@@ -55,6 +55,17 @@ def test_a_column_knows_which_value_is_the_best(tmp_path: Path) -> None:
     assert [column.best for column in read_spec("t", tmp_path).blocks[0].columns] == ["max", "min", None]
 
 
+def test_a_mistake_in_a_row_is_told_with_its_block_and_row(tmp_path: Path) -> None:
+    for words, told in (
+        ("model=popularty", "unknown option 'popularty' for 'model', did you mean 'popularity'"),
+        ("'model=popularity,ease'", r"gives several values: .* \(in a table, write a row for each\)"),
+    ):
+        (tmp_path / "t.yaml").write_text(GOOD.replace("{label: a}", f"{{label: a, overrides: [{words}]}}"))
+        spec = read_spec("t", tmp_path)
+        with pytest.raises(ConfigError, match=rf"^one · a: .*{told}"):
+            table_jobs(table_cells(spec), spec.seeds)
+
+
 def test_a_grid_is_every_combination(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(
         f"title: x\n{BLOCKS}\nrows: [{{label: a}}]\n"

@@ -51,9 +51,10 @@ def test_integer_ids_and_columns_per_dimension(tmp_path: Path):
     np.testing.assert_array_equal(load_vectors(tmp_path / "v.parquet", ["5"]).vectors, VECTORS[[1]])
 
 
-def test_npy_without_ids_must_have_a_row_per_id(tmp_path: Path):
+def test_npy_without_ids_must_have_a_row_per_id(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     path = write(tmp_path, ".npy", ids=None)
     np.testing.assert_array_equal(load_vectors(path, WANTED).vectors, VECTORS)
+    assert "has no ids: its rows are taken in the order of the data set's ids (a, b, c, ...)" in caplog.text
     with pytest.raises(DataError, match=r"has 4 rows and no ids, the data has 3 ids.*vectors.npy.ids.json"):
         load_vectors(path, WANTED[:3])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from gnnrec.data.build import RawIds, build_dataset, encode
+from gnnrec.data.build import RawIds, build_dataset, check_ids, encode
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.native import read_parquet
 from gnnrec.data.separated import MISSING, read_table
@@ -62,13 +64,16 @@ def read_tabular(
     user_column, user_side = _alike(table[user], user_side, user_id, stated, users)
     user_ids = encode(user_column, f"column '{user}' of '{path}'")
     item_ids = encode(item_column, f"column '{item}' of '{path}'")
+    joined = None
+    if text:
+        if item_side is None:
+            raise DataError("'text' names columns of the item table: pass items=FILE too")
+        joined = _joined(item_side, text, str(items))
     item_table = None if item_side is None else _frame(item_side, item_id, "item_id", item_ids, items)
     user_table = None if user_side is None else _frame(user_side, user_id, "user_id", user_ids, users)
     card: dict[str, Any] = {"source": path.name}
-    if text:
-        if item_table is None:
-            raise DataError("'text' names columns of the item table: pass items=FILE too")
-        item_table["text"] = join_text(item_table, text, str(items))
+    if item_table is not None and joined is not None:
+        item_table["text"] = joined.to_numpy()
         card["text_from"] = text_from
     return build_dataset(
         name or path.name.split(".")[0],
@@ -179,6 +184,7 @@ def _with_ids(table: pa.Table, column: str, ids: pa.ChunkedArray) -> pa.Table:
 def _frame(table: pa.Table, column: str, renamed: str, ids: RawIds, path: str | Path | None) -> pd.DataFrame:
     """Return an item or user table with its id column first; one that shares no id is a DataError."""
     frame = table.to_pandas()
+    check_ids(frame, column, f"'{path}'")
     if column != renamed and renamed in frame.columns:
         raise DataError(
             f"'{path}' has a column '{renamed}' beside '{column}', and ids go by that name: rename or remove it"
@@ -190,6 +196,16 @@ def _frame(table: pa.Table, column: str, renamed: str, ids: RawIds, path: str | 
             f"(e.g. '{frame[renamed].iloc[0]}' there, '{ids.names[0]}' here); write them alike in both"
         )
     return frame
+
+
+def _joined(table: pa.Table, columns: list[str], source: str) -> pd.Series:
+    """Return the text that these columns of an item table make; a text that would be lost is a DataError."""
+    if "text" in table.column_names and "text" not in columns:
+        raise DataError(
+            f"'{source}' has a column 'text', which the text made of {', '.join(map(repr, columns))} would replace: "
+            "name it among these, or rename it"
+        )
+    return join_text(table.to_pandas(), columns, source)
 
 
 def join_text(table: pd.DataFrame, columns: list[str], source: str) -> pd.Series:
@@ -210,18 +226,29 @@ def join_text(table: pd.DataFrame, columns: list[str], source: str) -> pd.Series
 def numbers(values: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
     """Return a column of numbers (missing as NaN); a column of text is a DataError."""
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        raise DataError(
-            f"column '{name}' of '{path}' must hold numbers (got {values.type}, e.g. {values[0].as_py()!r})"
-        )
+        raise DataError(f"column '{name}' of '{path}' must hold numbers (got {_first_odd(values, float)})")
     return values.to_numpy()
+
+
+def _first_odd(values: pa.ChunkedArray, *readers: Callable[[str], object]) -> str:
+    """Return the first value that none of these can read and its row, or the type of the column if there is none."""
+    for row, value in enumerate(values.to_pylist(), start=1):
+        failures = 0
+        for read in readers:
+            try:
+                read(value)
+            except (TypeError, ValueError):
+                failures += value is not None
+        if failures == len(readers):
+            return f"{value!r} in row {row}"
+    return f"a column of type {values.type}"
 
 
 def times(values: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
     """Return a column of times as numbers; dates become seconds since 1970 (UTC)."""
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        raise DataError(
-            f"column '{name}' of '{path}' must hold seconds or ISO dates (got e.g. {values[0].as_py()!r})"
-        )
+        odd = _first_odd(values, float, datetime.fromisoformat)
+        raise DataError(f"column '{name}' of '{path}' must hold seconds or ISO dates, all alike (got {odd})")
     if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
         if values.null_count:
             raise DataError(f"column '{name}' of '{path}' misses {values.null_count} values")

@@ -140,7 +140,14 @@ def test_item_tables_give_text_and_order(tmp_path: Path) -> None:
         (GOOD.replace("4,1500000100", "-4,1500000100"), r"bad\.csv': rating -4.0 in row 2"),
         (GOOD.replace("4,1500000100", "NaN,1500000100"), r"rating nan in row 2"),
         (GOOD.replace("4,1500000100", ",1500000100"), r"rating nan in row 2"),
-        (GOOD.replace("4,1500000100", "high,1500000100"), r"column 'r' of '.*bad\.csv' must hold numbers"),
+        (
+            GOOD.replace("4,1500000100", "high,1500000100"),
+            r"column 'r' of '.*bad\.csv' must hold numbers \(got 'high' in row 2\)",
+        ),
+        (
+            GOOD.replace("1500000100", "yesterday"),
+            r"column 't' of '.*bad\.csv' must hold seconds or ISO dates, all alike \(got 'yesterday' in row 2\)",
+        ),
         (
             GOOD.replace("1500000100", "1500000100000"),
             r"mixed units: 1500000000 in row 1 .* 1500000100000 in row 2",
@@ -226,7 +233,7 @@ def test_an_item_without_an_id_is_told(tmp_path: Path, rows: str) -> None:
     items = write(tmp_path / "items.csv", "item_id,name\n" + rows)
     path = write(tmp_path / "a.csv", f"user,item\n1,{rows[0]}\n")
     with pytest.raises(
-        DataError, match=r"column 'item_id' of the table .* misses 1 ids \(the first in row 2\)"
+        DataError, match=r"column 'item_id' of '.*items\.csv' misses 1 ids \(the first in row 2\)"
     ):
         read_tabular(path, items=items)
 
@@ -240,7 +247,7 @@ def test_a_second_column_of_ids_is_told(tmp_path: Path) -> None:
 def test_repeated_items_and_missing_text_are_told(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", GOOD)
     twice = write(tmp_path / "twice.csv", "item_id,name\nx,A\ny,B\nx,C\n")
-    with pytest.raises(DataError, match=r"repeats the id 'x' \(rows 1 and 3"):
+    with pytest.raises(DataError, match=r"'item_id' of '.*twice\.csv' repeats the id 'x' \(rows 1 and 3"):
         read(path, items=twice)
     empty = write(tmp_path / "empty.csv", "item_id,name\nx,\ny, \n")
     with pytest.raises(DataError, match=r"no row has any text in 'name'"):
@@ -249,6 +256,20 @@ def test_repeated_items_and_missing_text_are_told(tmp_path: Path) -> None:
         read(path, items=empty, text=["title"])
     some = write(tmp_path / "some.csv", "item_id,name\nx,\ny,B\n")
     assert read(path, items=some, text=["name"]).card["notes"]["num_items_without_text"] == 1
+
+
+def test_an_item_table_is_told_by_its_own_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", GOOD)
+    items = write(tmp_path / "items.csv", "movie,name,text\nx,A,t\ny,B,u\n")
+    with pytest.raises(DataError, match=r"no column 'title' \(its columns: movie, name, text\)"):
+        read(path, items=items, item_id="movie", text=["title", "text"])
+    both = read(path, items=items, item_id="movie", text=["movie", "name", "text"]).items["text"]
+    assert both.tolist() == ["x. A. t", "y. B. u"]
+    with pytest.raises(DataError, match=r"has a column 'text', which the text made of 'name' would replace"):
+        read(path, items=items, item_id="movie", text=["name"])
+    twice = write(tmp_path / "twice.csv", "movie,name\nx,A\nx,B\n")
+    with pytest.raises(DataError, match=r"column 'movie' of '.*twice\.csv' repeats the id 'x'"):
+        read(path, items=twice, item_id="movie")
 
 
 def test_a_missing_file_and_a_broken_parquet_are_told(tmp_path: Path) -> None:
