@@ -31,7 +31,7 @@ def truncated_svd(
     orthogonalisation: the basis holds 2 rank + extra vectors of span(Y, A A^T Y, (A A^T)^2 Y, ...), Y = A times 32
     random vectors. Interaction matrices have flat spectra, on which plain subspace iteration leaves the last tenth of
     the vectors far from converged. Exact where the basis is as large as the matrix. Signs are fixed: the entry of V
-    of largest size is positive.
+    of largest size is positive; rows of U and V without an entry in A are zero.
     """
     height, width = _size(matrix)
     most = min(height, width)
@@ -47,7 +47,9 @@ def truncated_svd(
     rotation = rotation.flip(1)[:, :rank].float()
     item = (right @ rotation) / value.clamp(min=1e-6)
     sign = torch.where(item.gather(0, item.abs().argmax(dim=0, keepdim=True)) < 0, -1.0, 1.0)
-    return (basis @ rotation) * sign, value, item * sign
+    user = basis @ rotation
+    user[torch.from_numpy(np.diff(matrix.indptr) == 0)] = 0.0  # what noise left in rows without an entry
+    return user * sign, value, item * sign
 
 
 def _krylov_basis(matrix: sp.csr_matrix, transposed: sp.csr_matrix, size: int, seed: int) -> Tensor:

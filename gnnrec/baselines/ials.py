@@ -53,6 +53,7 @@ class IALS:
         user_vectors: np.ndarray | None = None,
     ) -> IALS:
         """Alternate; the vectors are not used."""
+        train = train.deduplicate()
         by_user = _Rows(train.user, train.item, train.num_users, train.num_items)
         by_item = _Rows(train.item, train.user, train.num_items, train.num_users)
         generator = torch.Generator().manual_seed(self.seed)

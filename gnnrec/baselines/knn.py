@@ -62,7 +62,7 @@ class ItemKNN(SparseScorer):
         if self.normalize:
             neighbours = normalize_rows(neighbours)
         if self.center:
-            mean = (train.item_counts() / train.num_users).astype(np.float32)
+            mean = (train.deduplicate().item_counts() / train.num_users).astype(np.float32)
             self.offset = mean - neighbours @ mean
         # Row i holds the neighbours j of item i, so the history is multiplied by the transpose.
         self.right = sp.csr_matrix(neighbours.T)

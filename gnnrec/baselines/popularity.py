@@ -10,7 +10,7 @@ from gnnrec.data.interactions import Interactions
 
 
 class Popularity:
-    """Score an item by its number of train interactions."""
+    """Score an item by its number of users in train."""
 
     name = "popularity"
 
@@ -21,7 +21,7 @@ class Popularity:
         user_vectors: np.ndarray | None = None,
     ) -> Popularity:
         """Count; the vectors are not used."""
-        self.counts = torch.from_numpy(train.item_counts().astype(np.float32))
+        self.counts = torch.from_numpy(train.deduplicate().item_counts().astype(np.float32))
         return self
 
     def scores(self, user: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class RP3Beta(SparseScorer):
         user_vectors: np.ndarray | None = None,
     ) -> RP3Beta:
         """Walk from every item, block by block; the vectors are not used."""
+        train = train.deduplicate()
         self.left = sp.csr_matrix(train.csr())
         user_step = sp.diags(_power(train.user_counts(), -self.alpha))
         item_step = sp.diags(_power(train.item_counts(), -self.alpha))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -13,6 +15,7 @@ from gnnrec.data.interactions import Interactions
 from gnnrec.errors import check_range
 from gnnrec.progress import Progress
 
+logger = logging.getLogger(__name__)
 BATCH_FLOATS = 1 << 25  # floats in one batch of Gram matrices
 
 
@@ -22,7 +25,8 @@ class SLIM(SparseScorer):
     For each item i: min_w 1/2 |x_i - X w|^2 + l2/2 |w|^2 + l1 sum(w), w >= 0, w_i = 0. Ning and Karypis 2011,
     https://doi.org/10.1109/ICDM.2011.134, eq. 3, with the candidates of each item cut to its most similar items as in
     their fsSLIM (section 4.3); neighbours >= num_items - 1 is SLIM itself. Cyclic coordinate descent (Friedman et al.
-    2010) on the Gram matrices of a batch of items at a time, until no weight moves by more than tolerance.
+    2010) on the Gram matrices of a batch of items at a time, until no weight moves by more than tolerance or max_sweeps
+    are over, which is warned of.
     Libraries that divide the squared error by the number of users (scikit-learn) have l2 = alpha (1 - l1_ratio)
     num_users and l1 = alpha l1_ratio num_users.
 
@@ -62,11 +66,21 @@ class SLIM(SparseScorer):
         width = max(1, int(np.diff(candidates.indptr).max(initial=0)))
         size = max(1, BATCH_FLOATS // (width * width))
         weights = np.zeros(candidates.nnz, dtype=np.float32)
+        moved = 0.0
         for start in Progress(range(0, train.num_items, size), name="SLIM", unit="batch"):
             stop = min(start + size, train.num_items)
             gram, target, filled = _systems(by_item, candidates, start, stop, width)
-            solved = descend(gram, target, self.l1, self.l2, self.max_sweeps, self.tolerance)
+            solved, change = descend(gram, target, self.l1, self.l2, self.max_sweeps, self.tolerance)
+            moved = max(moved, change)
             weights[candidates.indptr[start] : candidates.indptr[stop]] = solved.T[filled].numpy()
+        if moved > self.tolerance:
+            logger.warning(
+                "SLIM stopped after %d sweeps, in the last of which a weight moved by %.2g (tolerance %.2g): "
+                "raise max_sweeps for the exact solution",
+                self.max_sweeps,
+                moved,
+                self.tolerance,
+            )
         by_target = sp.csr_matrix((weights, candidates.indices, candidates.indptr), shape=candidates.shape)
         by_target.eliminate_zeros()
         self.right = sp.csr_matrix(by_target.T)
@@ -90,21 +104,26 @@ def _systems(
     return gram, target, filled
 
 
-def descend(gram: Tensor, target: Tensor, l1: float, l2: float, max_sweeps: int, tolerance: float) -> Tensor:
+def descend(
+    gram: Tensor, target: Tensor, l1: float, l2: float, max_sweeps: int, tolerance: float
+) -> tuple[Tensor, float]:
     """Solve min_w 1/2 w G w - g w + l2/2 |w|^2 + l1 sum(w), w >= 0, for a batch of problems by coordinate descent.
 
     w_c <- max(0, g_c - sum_{k != c} G_ck w_k - l1) / (G_cc + l2). Coordinates come first: they are what is looped
-    over. Shapes: gram [width, items, width], target [width, items] -> [width, items].
+    over. Shapes: gram [width, items, width], target [width, items] -> [width, items], and how far a weight moved
+    at most in the last sweep.
     """
     width, num_items = target.shape
     weight = torch.zeros(num_items, width)
     own = gram.diagonal(dim1=0, dim2=2).T.contiguous()
     scale = 1.0 / (own + l2).clamp(min=1e-12)
+    change = 0.0
     for _ in range(max_sweeps):
         before = weight.clone()
         for c in range(width):
             fitted = torch.linalg.vecdot(gram[c], weight) - own[c] * weight[:, c]
             weight[:, c] = (target[c] - fitted - l1).clamp_(min=0).mul_(scale[c])
-        if float((weight - before).abs().max()) <= tolerance:
+        change = float((weight - before).abs().max())
+        if change <= tolerance:
             break
-    return weight.T
+    return weight.T, change

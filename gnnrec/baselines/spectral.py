@@ -24,6 +24,7 @@ class NormalizedSVD:
     """
 
     name = "SVD"
+    owner = "NormalizedSVD"  # whose dim an error names
 
     def __init__(self, dim: int = 256, item_power: float = 0.0, seed: int = 0, extra: int = 512) -> None:
         check_range("dim", dim, "NormalizedSVD", low=1)
@@ -39,8 +40,9 @@ class NormalizedSVD:
         user_vectors: np.ndarray | None = None,
     ) -> NormalizedSVD:
         """Factorise; the vectors are not used."""
+        train = train.deduplicate()
         user, value, item = truncated_svd(
-            normalized_matrix(train), self.dim, self.seed, self.extra, "NormalizedSVD"
+            normalized_matrix(train), self.dim, self.seed, self.extra, self.owner
         )
         self.user_emb = user * value
         self.item_emb = item * degree_power(train.item_counts(), self.item_power)
@@ -64,8 +66,10 @@ class GFCF:
     name = "GF-CF"
 
     def __init__(self, dim: int = 256, weight: float = 0.3, seed: int = 0, extra: int = 512) -> None:
+        check_range("dim", dim, "GFCF", low=1)
         check_range("weight", weight, "GFCF", low=0)
         self.ideal = NormalizedSVD(dim, 0.5, seed, extra)
+        self.ideal.owner = "GFCF"
         self.weight = weight
 
     def fit(
@@ -75,6 +79,7 @@ class GFCF:
         user_vectors: np.ndarray | None = None,
     ) -> GFCF:
         """Factorise; the vectors are not used."""
+        train = train.deduplicate()
         self.ideal.fit(train)
         # x_u Di^-1/2 V = Du^1/2 U S: the constant of each user, which NormalizedSVD leaves out.
         self.ideal.user_emb *= degree_power(train.user_counts(), 0.5)
@@ -118,6 +123,7 @@ class SVDAE:
         user_vectors: np.ndarray | None = None,
     ) -> SVDAE:
         """Factorise; the vectors are not used."""
+        train = train.deduplicate()
         user, value, item = truncated_svd(normalized_matrix(train), self.dim, self.seed, self.extra, "SVDAE")
         # Beyond the rank of R~ the left vectors are arbitrary, and R~^T u is rounding, of length below 1e-7.
         self.user_emb = user[:, item.norm(dim=0) * value > 1e-5]

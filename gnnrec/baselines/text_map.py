@@ -31,9 +31,11 @@ class TextRidge:
     def __init__(
         self, dim: int = 128, l2: float = 0.1, prior: float = 10.0, item_power: float = 0.0, seed: int = 0
     ) -> None:
+        check_range("dim", dim, "TextRidge", low=1)
         check_range("l2", l2, "TextRidge", low=0, low_open=True)
         check_range("prior", prior, "TextRidge", low=0)
         self.factors = NormalizedSVD(dim, item_power, seed)
+        self.factors.owner = "TextRidge"
         self.l2, self.prior = l2, prior
 
     def fit(
@@ -43,6 +45,7 @@ class TextRidge:
         user_vectors: np.ndarray | None = None,
     ) -> TextRidge:
         """Factorise, then regress the factors on `item_vectors` [num_items, d]."""
+        train = train.deduplicate()
         text = torch.from_numpy(text_vectors(item_vectors, train, "TextRidge")).double()
         self.factors.fit(train)
         target = self.factors.item_emb.double()

@@ -27,6 +27,8 @@ def group_note(runs: Sequence[FinishedRun], metrics: Sequence[str]) -> str:
     shown = [name for name in (*ITEM_GROUPS, *users) if name in groups]
     sizes = [text for name in shown if (text := _size(name, groups[name]))]
     rules = {groups[name]["definition"] for name in shown}
+    if not sizes:
+        return ""
     return "; ".join(sizes) + ". " + " ".join(f"{_sentence(rule)}" for rule in sorted(rules))
 
 

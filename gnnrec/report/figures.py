@@ -14,7 +14,7 @@ import numpy as np
 from gnnrec.errors import DataError
 from gnnrec.evaluation.significance import pairwise_p_values
 from gnnrec.report.frame import FinishedRun, parse_metric
-from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, save_figure
+from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, save_figure, visible
 
 _NORMAL_95 = 1.959964
 _RESAMPLES = 500
@@ -128,13 +128,14 @@ def metric_by_activity(
 def recall_by_cutoff(models: Mapping[str, Sequence[Arrays]], path: str | Path) -> list[Path]:
     """Draw mean recall against its cutoff, with mean +- 1.96 standard errors over users."""
     figure, axes = new_figure(1, 1, 4.6, 3.6)
-    axis = axes[0, 0]
+    axis, ticks = axes[0, 0], set()
     for place, (label, seeds) in enumerate(models.items()):
         cutoffs = _cutoffs(seeds[0])
+        ticks.update(cutoffs)
         values = [_over_seeds(seeds, f"test/recall@{k}") for k in cutoffs]
         points = [(k, *_mean_and_band(v[~np.isnan(v)])) for k, v in zip(cutoffs, values, strict=True)]
         _line_with_band(axis, np.array(points), label, place)
-        axis.set_xticks(cutoffs)
+    axis.set_xticks(sorted(ticks))
     axis.set_xlabel("k")
     axis.set_ylabel("recall@k")
     return _finish(figure, axes, path)
@@ -152,7 +153,7 @@ def lorenz_curves(models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k
         share = np.mean([_lorenz(arrays[f"item_exposure@{k}"]) for arrays in seeds], axis=0)
         items = np.linspace(0, 1, len(share))
         style = {"color": COLOURS[place % len(COLOURS)], "linewidth": 1.4}
-        axis.plot(items, share, label=f"{label} (Gini {_gini(share):.2f})", **style)
+        axis.plot(items, share, label=f"{visible(label)} (Gini {_gini(share):.2f})", **style)
     axis.set_xlabel("share of items, least shown first")
     axis.set_ylabel(f"share of the top-{k} entries")
     axis.set_xlim(0, 1)
@@ -230,7 +231,7 @@ def _line_with_band(axis: Any, points: np.ndarray, label: str, place: int) -> No
     colour = COLOURS[place % len(COLOURS)]
     at, mean, low, high = points.T
     style = {"color": colour, "marker": MARKERS[place % len(MARKERS)], "markersize": 4, "linewidth": 1.2}
-    axis.plot(at, mean, label=label, **style)
+    axis.plot(at, mean, label=visible(label), **style)
     axis.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gnnrec.errors import DataError
 from gnnrec.report.frame import records
-from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, save_figure
+from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, save_figure, visible
 
 CUTOFF = 20  # of both figures
 METRIC = f"recall@{CUTOFF}"
@@ -112,7 +112,7 @@ def _bars(
                 axis.text(at, CAP, f" {ratio:+.0%}", **_SMALL)
         offset = (place - (len(rows) - 1) / 2) * width
         x = [position + offset for position in range(len(shown))]
-        axis.bar(x, heights, width, label=row, color=colours[row])
+        axis.bar(x, heights, width, label=visible(row), color=colours[row])
     labels = [f"{group}\n(baseline {bases[group]:.3f})" for group in shown]
     axis.set_xticks(range(len(shown)), labels, fontsize=8)
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:+.0%}")
@@ -178,7 +178,7 @@ def metric_against_degree(
             place = order.index(row)
             style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
             means = [sum(bins[span]) / len(bins[span]) for span in sorted(bins)]
-            axis.plot(at, means, label=row, markersize=4, linewidth=1.2, **style)
+            axis.plot(at, means, label=visible(row), markersize=4, linewidth=1.2, **style)
         axis.set_xticks(sorted(ticks), [ticks[at] for at in sorted(ticks)], fontsize=7, rotation=45)
         axis.set_title(block, fontsize=9)
         axis.set_xlabel("train interactions of the item")

@@ -188,7 +188,7 @@ def _by_seed(runs: Sequence[FinishedRun], metric: str) -> np.ndarray:
 
 
 def _has(runs: Sequence[FinishedRun], metric: str) -> bool:
-    return all(metric in run.per_user() for run in runs)
+    return all(metric in run.per_user() and run.result["metrics"].get(metric) is not None for run in runs)
 
 
 def _check_known(metric: str, runs: Sequence[FinishedRun]) -> None:
@@ -230,9 +230,10 @@ def _seeds_note(models: Models) -> str:
 
 
 def _mark_note(num_models: int) -> str:
+    deviation = "Mean ± standard deviation over seeds."
     if num_models < 2:
-        return ""
+        return deviation
     return (
-        "Mean ± standard deviation over seeds. † differs from the best of the column at p < .05 (paired t-test over "
+        f"{deviation} † differs from the best of the column at p < .05 (paired t-test over "
         "users averaged over seeds, Holm-corrected over all pairs of rows)."
     )

@@ -28,6 +28,11 @@ def new_figure(rows: int, columns: int, width: float, height: float, **options: 
         return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def visible(label: str) -> str:
+    """Return a label that a legend shows: matplotlib leaves out those that begin with an underscore."""
+    return f" {label}" if label.startswith("_") else label
+
+
 def add_legend(figure: Any, axes: Any) -> None:
     """Put one legend for all axes below them, each label once."""
     handles: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from gnnrec.files import whole_file, write_text
 from gnnrec.report.frame import records
 
 MARK_BELOW = 0.05
+_MARKDOWN = re.compile(r"[\\*_`<\[]")  # what would be no text in a label
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     if len(protocols) > 1:
         raise DataError(f"a table must not mix protocols (got {', '.join(protocols)})")
     grouped = frame.groupby(["block", "row", "metric"], sort=False)["value"]
-    return grouped.agg(mean="mean", std="std", num_seeds="size").reset_index()
+    return grouped.agg(mean="mean", std="std", num_seeds="count").reset_index()
 
 
 def write_table(table: Table, folder: str | Path) -> list[Path]:
@@ -102,7 +104,7 @@ def to_markdown(table: Table) -> str:
         lines += [_pipe(["", *(column.label for column in block.columns)])]
         lines += [_pipe(["---", *("---:" for _ in block.columns)])]
         for row, cells in _formatted(table, block, "**{}**", " ± ", "†"):
-            lines.append(_pipe([row, *cells]))
+            lines.append(_pipe([_MARKDOWN.sub(r"\\\g<0>", row), *cells]))
         lines += ["", *([block.note, ""] if block.note else [])]
     return "\n".join([*lines, table.caption, ""])
 
@@ -117,7 +119,9 @@ def to_latex(table: Table) -> str:
         heads = " & ".join(_escape(column.label) for column in block.columns)
         lines += [r"\hline", rf" & {heads} \\", r"\hline"]
         for row, cells in _formatted(table, block, r"\textbf{{{}}}", r"$\pm$", r"$^\dagger$"):
-            lines.append(rf"{_escape(row)} & {' & '.join(cells)} \\")
+            # after \\, LaTeX takes [ and * for its own
+            label = f"{'{}' if row[:1] in ('[', '*') else ''}{_escape(row)}"
+            lines.append(rf"{label} & {' & '.join(cells)} \\")
         lines += [r"\hline", r"\end{tabular}"]
         if block.note:
             lines.append(rf"\par{{\footnotesize {_escape(block.note)}}}\par")
@@ -138,7 +142,7 @@ def _formatted(
                 continue
             text = _number(mean)
             text = bold.format(text) if text == best[column.metric] else text
-            text += f"{plus_minus}{_number(std)}" if num > 1 else ""
+            text += f"{plus_minus}{_number(std)}" if num > 1 and std == std else ""
             p = table.p_values.get((block.label, row, column.metric))
             cells.append(text + (mark if p is not None and p < MARK_BELOW else ""))
         rows.append((row, cells))
@@ -164,6 +168,8 @@ def _cell(table: Table, block: Block, row: str, column: Column) -> tuple[float, 
 
 def _number(value: float) -> str:
     text = f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
     return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 

@@ -34,7 +34,7 @@ def pareto_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     best, front = -np.inf, []
     for place in np.lexsort((-y, -x)):  # falling x, among equals falling y
-        if y[place] > best:
+        if y[place] > best or (front and y[place] == best and x[place] == x[front[-1]]):
             best = y[place]
             front.append(place)
     return np.array(front[::-1], dtype=np.int64)

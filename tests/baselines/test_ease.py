@@ -26,6 +26,31 @@ def test_ease_is_a_ridge_regression_per_item(
     np.testing.assert_allclose(scores, dense @ ease_weights(dense, l2), atol=2e-5)
 
 
+def test_a_penalty_that_float32_cannot_hold_on_the_side_of_the_users_is_told() -> None:
+    matrix = np.random.default_rng(0).random((1500, 40)) < 0.5
+    many = Interactions(*np.nonzero(matrix), 1500, 40)
+    with pytest.raises(
+        ConfigError, match=r"'l2' is too small for float32 on the side of the users.*\(got 1.0\)"
+    ):
+        EASE(1.0, "user").fit(many)
+    scores = EASE(10.0, "user").fit(many).scores(torch.arange(40)).numpy()
+    dense = matrix.astype(np.float64)
+    np.testing.assert_allclose(scores, dense[:40] @ ease_weights(dense, 10.0), atol=3e-3)
+    assert EASE(1.0).fit(many).scores(torch.arange(3)).isfinite().all()  # on the side of the items
+
+
+def test_text_that_tells_an_item_by_the_others_is_exact_or_told(
+    history: Interactions, dense: np.ndarray
+) -> None:
+    vectors = np.random.default_rng(0).standard_normal((18, 40)).astype(np.float32)
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float64)
+    scores = TextEASE(5.0, 5.0, 1e-3, center=False).fit(history, vectors).scores(torch.arange(25)).numpy()
+    expected = dense @ pulled_weights(dense, ease_weights(unit.T, 1e-3), 5.0, 5.0)
+    np.testing.assert_allclose(scores, expected, atol=1e-3)
+    with pytest.raises(ConfigError, match=r"'text_l2' is too small for float32 in 'TextEASE' \(got 1e-08\)"):
+        TextEASE(5.0, 5.0, 1e-8, center=False).fit(history, vectors)
+
+
 def test_auto_takes_the_smaller_side() -> None:
     wide = Interactions(np.array([0, 1]), np.array([3, 4]), 2, 5)
     assert EASE(1.0).fit(wide).solution.kernel.shape == (2, 2)

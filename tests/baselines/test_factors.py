@@ -42,6 +42,17 @@ def test_truncated_svd_is_the_best_approximation(history: Interactions, dense: n
     np.testing.assert_allclose((user.T @ user).numpy(), np.eye(rank), atol=1e-4)
 
 
+def test_what_has_no_entry_has_no_vector(history: Interactions) -> None:
+    user, _, item = truncated_svd(normalized_matrix(history), 4, 0, 512, "test")
+    assert not user[24].any()
+    assert not item[17].any()
+    for model in (GFCF(19), NormalizedSVD(19), TextRidge(19)):
+        with pytest.raises(ConfigError, match=rf"'dim' must be in \[1, 18\] in '{type(model).__name__}'"):
+            model.fit(history, np.ones((18, 2), dtype=np.float32) + np.eye(18, 2, dtype=np.float32))
+        with pytest.raises(ConfigError, match=rf"'dim' must be in .* in '{type(model).__name__}'"):
+            type(model)(0)
+
+
 def test_truncated_svd_depends_on_nothing_but_its_arguments(history: Interactions) -> None:
     first = truncated_svd(normalized_matrix(history), 4, 5, 512, "test")
     again = truncated_svd(normalized_matrix(history), 4, 5, 512, "test")

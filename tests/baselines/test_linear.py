@@ -66,6 +66,16 @@ def test_slim_satisfies_the_optimality_conditions(history: Interactions, dense: 
     assert gradient[weights == 0].min() > -1e-3
 
 
+def test_a_solution_that_is_not_exact_is_told(
+    history: Interactions, caplog: pytest.LogCaptureFixture
+) -> None:
+    SLIM(0.1, 0.1, 17, max_sweeps=2).fit(history)
+    assert "SLIM stopped after 2 sweeps, in the last of which a weight moved by" in caplog.text
+    caplog.clear()
+    SLIM(0.1, 0.1, 17, max_sweeps=2000).fit(history)
+    assert not caplog.text
+
+
 def test_candidates_limit_the_neighbours(history: Interactions) -> None:
     weights = SLIM(0.0, 1.0, neighbours=3).fit(history).right
     assert np.diff(weights.tocsc().indptr).max() <= 3
@@ -80,7 +90,7 @@ def test_descend_solves_many_problems_at_once() -> None:
     root = torch.randn(3, 6, 9, generator=generator).double()
     gram = root @ root.mT + 0.5 * torch.eye(6).double()
     target = torch.randn(3, 6, generator=generator).double()
-    solved = descend(gram.permute(1, 0, 2).contiguous().float(), target.T.float(), 0.1, 0.3, 5000, 0.0)
+    solved, _ = descend(gram.permute(1, 0, 2).contiguous().float(), target.T.float(), 0.1, 0.3, 5000, 0.0)
     for place in range(3):
         w = solved[:, place].double()
         gradient = gram[place] @ w - target[place] + 0.3 * w + 0.1

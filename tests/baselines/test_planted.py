@@ -26,6 +26,7 @@ from gnnrec.baselines import (
 )
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.groups import item_groups, user_groups
+from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits import Split, make_split
 from gnnrec.evaluation.evaluate import evaluate
 from gnnrec.evaluation.task import test_task as final_task
@@ -60,6 +61,27 @@ def fitted(name: str, dataset: Dataset, split: Split) -> Any:
 def metrics(model: Any, split: Split) -> dict[str, float]:
     items, users = item_groups(split.train), user_groups(split.train)
     return evaluate(model, final_task(split, items, users), ks=(10,)).metrics()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "iALS"])
+def test_a_user_without_history_gets_one_score_for_every_item(
+    history: Interactions, vectors: np.ndarray, name: str
+) -> None:
+    """Which a fusion then leaves out; rounding noise it would blow up to full weight."""
+    scores = MODELS[name].fit(history, vectors).scores(torch.tensor([24]))
+    assert torch.equal(scores, scores[:, :1].expand_as(scores))
+
+
+@pytest.mark.parametrize("name", ["popularity", "centred kNN", *MODELS])
+def test_a_pair_counts_once_however_often_it_is_there(
+    history: Interactions, vectors: np.ndarray, name: str
+) -> None:
+    model = {"popularity": Popularity(), "centred kNN": ItemKNN(5, center=True), **MODELS}[name]
+    twice = np.repeat(np.arange(len(history)), 1 + np.arange(len(history)) % 3)
+    repeated = Interactions(history.user[twice], history.item[twice], 25, 18, unique=False)
+    user = torch.arange(25)
+    once = model.fit(history, vectors).scores(user).clone()
+    torch.testing.assert_close(model.fit(repeated, vectors).scores(user), once)
 
 
 @pytest.mark.parametrize("name", MODELS)

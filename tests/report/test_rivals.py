@@ -212,6 +212,24 @@ def test_few_seeds_are_said_and_an_unknown_metric_is_an_error(make_run) -> None:
         comparison_table(models, ["test/recal@20"])
 
 
+def test_a_group_without_a_pair_has_no_value_and_no_test(make_run) -> None:
+    empty = "test/head/recall@20"
+    runs = []
+    for name, value in (("a", 0.2), ("b", 0.4)):
+        arrays = {"users": np.arange(USERS), METRIC: np.full(USERS, value), empty: np.full(USERS, np.nan)}
+        config = {"model": {"name": name}, "seed": 0}
+        runs.append(make_run(name, {METRIC: value, empty: None}, arrays, config=config))
+    models = by_model(runs)
+    text = to_markdown(comparison_table(models, [METRIC, empty]))
+    assert "| a | .2000† | - |" in text
+    assert set(all_pairs(models, [METRIC, empty])["metric"]) == {METRIC}
+
+
+def test_one_model_alone_says_what_its_deviation_is(make_run) -> None:
+    table = comparison_table(by_model(_runs(make_run, "solo", 0.0)), [METRIC])
+    assert table.caption.endswith("Mean ± standard deviation over seeds.")
+
+
 def test_every_pair_is_compared_and_corrected(make_run) -> None:
     models = by_model(
         [run for name, at in (("a", 0.0), ("bb", 0.004), ("ccc", 0.1)) for run in _runs(make_run, name, at)]

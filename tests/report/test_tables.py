@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -93,6 +94,26 @@ def test_latex_escapes_and_is_balanced(make_run) -> None:
     assert text.count(r"\begin{") == text.count(r"\end{")
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.count(" & ") for line in rows} == {3}
+
+
+def test_labels_are_text_in_every_form(make_run) -> None:
+    labels = ["[cold] x", "*x", "a._target_=b", "2*3"]
+    cells = summarise(_frame(make_run, {(row, 0): 0.5 for row in labels}))
+    table = replace(_table(cells), rows=labels)
+    lines = to_markdown(table).splitlines()
+    starts = [line.split(" | ")[0] for line in lines if "\\" in line]
+    assert starts == [r"| \[cold] x", r"| \*x", r"| a.\_target\_=b", r"| 2\*3"]
+    rows = [line.split(" & ")[0] for line in to_latex(table).splitlines() if ".5000" in line]
+    assert rows == ["{}[cold] x", "{}*x", r"a.\_target\_=b", "2*3"]
+
+
+def test_a_seed_without_a_value_is_none_and_zero_has_no_sign(make_run) -> None:
+    cells = summarise(_frame(make_run, {("pop", 0): 0.5, ("pop", 1): math.nan, ("kNN | x", 0): -1e-5}))
+    text = to_markdown(_table(cells))
+    assert "| pop | **.5000** |" in text
+    assert r"| kNN \| x | .0000 |" in text
+    frame = to_csv_frame(_table(cells))
+    assert frame[frame["row"] == "pop"]["num_seeds"].tolist()[:2] == [1, 1]
 
 
 def test_csv_holds_every_cell_and_its_spread(make_run) -> None:
