@@ -55,11 +55,23 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def known_flags(script: Path) -> set[str]:
+    """Return the flags that a script's file, or one of its own that it imports, has between quotes, dashes or none."""
+    text = script.read_text(encoding="utf-8")
+    for module in re.findall(
+        r"^(?:from|import) ((?:benchmarks|experiments|gnnrec\.data)\.[\w.]+)", text, re.MULTILINE
+    ):
+        file = ROOT / f"{module.replace('.', '/')}.py"
+        text += file.read_text(encoding="utf-8") if file.is_file() else ""
+    return {f"{dashes or '--'}{name}" for dashes, name in re.findall(r'"(--?)?([a-z][\w-]*)"', text)}
+
+
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize(("document", "command"), DOCUMENTED)
 def test_a_command_is_one_that_can_be_called(document: str, command: str) -> None:
     script, *words = shlex.split(command, comments=True)[1:]
     assert (ROOT / script).is_file()
+    assert {word for word in words if re.match(r"-[-a-z]", word)} <= known_flags(ROOT / script)
     overrides = [word for word in words if word not in FLAGS]
     if script == "experiments/run.py":
         for job in expand(overrides):
