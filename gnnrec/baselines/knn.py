@@ -19,9 +19,9 @@ class ItemKNN(SparseScorer):
     s(u, i) = sum_{j in N_k(i)} sim(i, j) x_uj, with c_ij the number of users of both and n of all users:
     cosine c_ij / (sqrt(c_i c_j) + shrink), jaccard c_ij / (c_i + c_j - c_ij + shrink), dot c_ij,
     pearson (n c_ij - c_i c_j) / (sqrt(c_i (n - c_i) c_j (n - c_j)) + shrink). Sarwar et al. 2001,
-    https://doi.org/10.1145/371920.372071, section 3; shrinkage after Bell and Koren 2007,
-    https://doi.org/10.1109/ICDM.2007.90. Negative similarities are dropped; pearson of an item that all users have
-    is 0.
+    https://doi.org/10.1145/371920.372071, section 3; shrinkage as in the framework of Ferrari Dacrema et al. 2021,
+    https://doi.org/10.1145/3434185 (that of Bell and Koren 2007 multiplies by n / (n + shrink)). Negative similarities
+    are dropped; pearson of an item that all users have is 0.
 
     Args:
         k: neighbours kept for each item.
