@@ -240,12 +240,12 @@ class RunConfig:
                     "a term cannot be called 'total' in 'model.objective': that is the sum of all"
                 )
             term = build(part["term"], f"model.objective.{name}.term")
+            if encoder is not None:
+                check_encoder(term, encoder, self.init.dim)
             if not callable(term):
                 raise ConfigError(
                     f"the class of 'model.objective.{name}.term' must have __call__(self, step)"
                 )
-            if encoder is not None:
-                check_encoder(term, encoder, self.init.dim)
             check_range("weight", part.get("weight", 1.0), f"model.objective.{name}", low=0)
         self._check_blocks()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import numpy as np
-
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError
 
@@ -27,8 +25,8 @@ def check_fits(baseline: Any) -> None:
 def fitted(
     baseline: Any,
     train: Interactions,
-    item_vectors: np.ndarray | None = None,
-    user_vectors: np.ndarray | None = None,
+    item_vectors: Any = None,
+    user_vectors: Any = None,
 ) -> Any:
     """Return what `fit` returns, a scorer; anything else is a ConfigError."""
     scorer = baseline.fit(train, item_vectors, user_vectors)
