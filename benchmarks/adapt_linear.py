@@ -20,13 +20,15 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from experiments.cli import format_table, run_main  # before torch: it limits the threads
+
+# isort: split
 import numpy as np
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.cli import format_table, run_main
 from gnnrec.baselines import ContentKNN
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.groups import item_groups, user_groups
@@ -166,4 +168,4 @@ def validation(vectors: Tensor, train: Interactions, task: Task) -> list[float]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_main(main, resumes=False))

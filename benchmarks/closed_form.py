@@ -25,15 +25,18 @@ from typing import Any
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from experiments.cli import run_main  # before torch: it limits the threads
+
+# isort: split
 import numpy as np
 import pandas as pd
 import torch
 
-from experiments.cli import run_main
 from gnnrec import baselines
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
+from gnnrec.errors import GnnrecError
 from gnnrec.files import whole_file
 from gnnrec.manifest import peak_memory_mib
 
@@ -108,16 +111,22 @@ def main(argv: Sequence[str]) -> None:
     if arguments.inside:
         print(json.dumps(measure(arguments.models[0], load(arguments), arguments.score_users)))
         return
+    load(arguments)  # what cannot be read is told once
+    failed = []
     for name in arguments.models:
         shared = [part for part in argv if part not in arguments.models and part != "--models"]
         command = [sys.executable, __file__, *shared, "--inside", "--models", name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            print(f"{name}: {done.stderr.strip().splitlines()[-1]}", flush=True)
+            reason = done.stderr.strip() or f"ended with status {done.returncode}"
+            print(f"{name}: {reason.splitlines()[-1]}", file=sys.stderr, flush=True)
+            failed.append(name)
             continue
         row = json.loads(done.stdout.strip().splitlines()[-1])
         print(row, flush=True)
         save(arguments.out, row)
+    if failed:
+        raise GnnrecError(f"no row for {', '.join(failed)}; the reasons are above")
 
 
 def load(arguments: argparse.Namespace) -> Interactions:
@@ -183,4 +192,4 @@ def save(path: Path, row: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_main(main, resumes=False))

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
+
+from experiments.cli import run_main
+from gnnrec.errors import ConfigError, GnnrecError
 
 RESULT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "data.csv"
 LIMITS = {"gnnrec: read, de-duplicate, 10-core, split, write": (60.0, 4.0), "gnnrec: open native": (2.0, 4.0)}
@@ -163,8 +166,8 @@ def measure(case: str, folder: Path, size: int, recbole_path: str) -> dict[str, 
         environment["PYTHONPATH"] = recbole_path
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no reason given"
-        print(f"{case}: failed: {reason}", file=sys.stderr)
+        reason = done.stderr.strip() or f"ended with status {done.returncode}"
+        print(f"{case}: failed: {reason.splitlines()[-1]}", file=sys.stderr)
         return {}
     seconds, processor, peak = map(float, done.stdout.strip().splitlines()[-1].split())
     limit_seconds, limit_gb = LIMITS.get(case, ("", ""))
@@ -196,7 +199,7 @@ def run_case(case: str, folder: Path, size: int) -> None:
     print(seconds, processor, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Run the cases and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -210,10 +213,12 @@ def main() -> None:
     )
     parser.add_argument("--folder", help="where to put the files (default: a temporary folder)")
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.case:
         run_case(options.case, Path(options.folder), options.size)
         return
+    if options.folder and not Path(options.folder).is_dir():
+        raise ConfigError(f"--folder: there is no folder '{options.folder}'")
     size = options.size or (100_000_000 if options.large else 10_000_000)
     names = list(CASES)[5:] if options.large else list(CASES)[: 5 if options.recbole else 4]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -226,8 +231,11 @@ def main() -> None:
     for row in rows:
         if base and not options.large and row["case"] in names[3:]:
             row["ratio"] = round(float(str(row["seconds"])) / float(str(base["seconds"])), 2)
-    save_rows(RESULT, pd.DataFrame(rows), ["case", "num_interactions"])
+    if rows:
+        save_rows(RESULT, pd.DataFrame(rows), ["case", "num_interactions"])
+    if len(rows) < len(names):
+        raise GnnrecError(f"{len(names) - len(rows)} of {len(names)} cases failed; the reasons are above")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main, resumes=False))

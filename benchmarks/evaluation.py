@@ -3,7 +3,8 @@
     python benchmarks/evaluation.py --lightgcn PATH --selfrec PATH --recbole PATH
 
 The paths are checkouts of gusye1234/LightGCN-PyTorch, Coder-Yu/SELFRec and RUCAIBox/RecBole; tools without a path
-are left out. Rounds take every tool in turn, so that ratios compare what ran side by side.
+are left out. Rounds take every tool in turn, so that ratios compare what ran side by side. Rows are added to
+results/benchmarks/evaluation.csv.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from experiments.cli import run_main  # before torch: it limits the threads
+
+# isort: split
 import numpy as np
 import pandas as pd
 import torch
-
-if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.evaluation_peers import lightgcn, plain, recbole, selfrec
 from benchmarks.machine import describe_machine, save_rows
@@ -32,11 +36,13 @@ from gnnrec.evaluation.evaluate import ALL_BEYOND, ALL_METRICS, evaluate
 from gnnrec.evaluation.scorers import EmbeddingScorer
 from gnnrec.evaluation.task import Task
 
+OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "evaluation.csv"
+IDENTITY = ["tool", "num_users", "processor"]
 NUM_USERS, NUM_ITEMS, NUM_TRAIN, NUM_TEST, DIM = 29_858, 40_981, 810_128, 217_242, 64
 KS = (10, 20, 50)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Time every tool, print the table and write it as csv."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -45,14 +51,14 @@ def main() -> None:
         parser.add_argument(f"--{name}", metavar="PATH")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--users", type=int, default=NUM_USERS, help="evaluated users")
-    parser.add_argument("--output", default="results/benchmarks/evaluation.csv")
-    arguments = parser.parse_args()
+    parser.add_argument("--output", type=Path, default=OUT)
+    arguments = parser.parse_args(argv)
     task, scorer = make_case(arguments.users)
     tools = make_tools(arguments, task, scorer)
     rows = measure(tools, arguments.rounds, len(np.unique(task.relevant.user)))
     table = summarise(rows, DIM)
     print(table.to_string(index=False))
-    save_rows(Path(arguments.output), table.assign(**describe_machine(packages=())), ["tool", "processor"])
+    save_rows(arguments.output, table.assign(**describe_machine(packages=())), IDENTITY)
 
 
 def make_case(num_users: int) -> tuple[Task, EmbeddingScorer]:
@@ -218,4 +224,4 @@ def summarise(rows: list[dict[str, Any]], dim: int) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main, resumes=False))

@@ -5,7 +5,8 @@
 
 Ours train whole epochs through fit(); a peer trains `--steps` steps, and its epoch is their mean times the steps of
 an epoch. `synchronisations` counts how often a step makes the host wait for the device (torch's own count, CUDA
-only): it must not grow with the steps. Rows go to results/benchmarks/gpu.csv.
+only): it must not grow with the steps. The rows of a model take the place of all older ones of the same model, data,
+precision and machine in results/benchmarks/gpu.csv.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ from typing import Any
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from experiments.cli import run_main  # before torch: it limits the threads
+
+# isort: split
 import pandas as pd
 import torch
 
 from benchmarks import training_peers as peers
 from benchmarks.machine import copy_bandwidth, describe_machine, save_rows
-from benchmarks.training import BATCH, SELFREC_NAME, floor_bytes, ours
+from benchmarks.training import BATCH, SELFREC_NAME, Timer, floor_bytes, ours
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
 from gnnrec.data.splits import make_split
+from gnnrec.errors import ConfigError
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "gpu.csv"
-IDENTITY = ["data", "model", "contestant", "num_edges", "device"]
+IDENTITY = ["data", "model", "precision", "num_edges", "device", "processor", "threads"]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -52,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, default=OUT)
     arguments = parser.parse_args(argv)
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
-        raise SystemExit("error: there is no CUDA device; --device cpu tries the script")
+        raise ConfigError("there is no CUDA device; --device cpu tries the script")
     for path in arguments.data or [None]:
         train = read_train(path, arguments.pairs)
         name = Path(path).name if path else "generated"
@@ -62,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
                 [{"data": name, **row, **describe_machine(arguments.device)} for row in rows]
             )
             save_rows(arguments.output, table, IDENTITY)
-            print(table.iloc[:, :12].to_string(index=False), flush=True)
+            print(table.iloc[:, :13].to_string(index=False), flush=True)
 
 
 def read_train(path: str | None, num_pairs: int) -> Interactions:
@@ -75,16 +80,16 @@ def read_train(path: str | None, num_pairs: int) -> Interactions:
 def measure(arguments: argparse.Namespace, train: Interactions, model: str) -> list[dict[str, Any]]:
     """Return a row per contestant of a model, round by round in turn."""
     device, steps = arguments.device, arguments.steps
-    calls: dict[str, Callable[[], float]] = {"gnnrec": ours(train, model, device, arguments.precision)}
+    calls: dict[str, Timer] = {"gnnrec": ours(train, model, device, arguments.precision)}
     if model == "lightgcn":
         calls["pyg-csr"] = _steps(peers.pyg(train, device, sparse=True), steps)
         calls["pyg-edge-index"] = _steps(peers.pyg(train, device, sparse=False), steps)
     if arguments.selfrec:
-        calls["selfrec"] = _steps(peers.selfrec(arguments.selfrec, SELFREC_NAME[model], train), steps)
+        calls["selfrec"] = _steps(peers.selfrec(arguments.selfrec, SELFREC_NAME[model], train, device), steps)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(arguments.rounds + 1):
         for name, call in calls.items():
-            elapsed = call()
+            elapsed, _ = call().tolist()
             if number:  # the first round warms up
                 seconds[name].append(elapsed)
     bandwidth = copy_bandwidth(device, 1024 if device.startswith("cuda") else 64)
@@ -93,7 +98,8 @@ def measure(arguments: argparse.Namespace, train: Interactions, model: str) -> l
     rows = []
     for name, times in seconds.items():
         ratios = [mine / base for mine, base in zip(times, seconds["gnnrec"])]
-        row: dict[str, Any] = {"model": model, "contestant": name, "num_edges": len(train)}
+        row: dict[str, Any] = {"model": model, "contestant": name, "precision": arguments.precision}
+        row["num_edges"] = len(train)
         for which in (min, statistics.median, max):
             row[f"epoch_s_{which.__name__}"] = round(per_epoch * which(times), 3)
         row |= {"ratio_median": round(statistics.median(ratios), 2), "copy_gb_s": round(bandwidth, 1)}
@@ -104,7 +110,7 @@ def measure(arguments: argparse.Namespace, train: Interactions, model: str) -> l
     return rows
 
 
-def _steps(call: peers.Call, steps: int) -> Callable[[], float]:
+def _steps(call: peers.Call, steps: int) -> Timer:
     return lambda: call(steps)
 
 
@@ -124,4 +130,4 @@ def count_synchronisations(call: Callable[[], object], steps: int = 4) -> float 
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_main(main, resumes=False))

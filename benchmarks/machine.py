@@ -12,10 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from gnnrec.files import whole_file
+
+CPUINFO = Path("/proc/cpuinfo")
+INSTRUCTIONS = {"avx512_bf16": "bf16", "amx_tile": "amx"}  # flag of Linux -> how it is told
 
 
 def describe_machine(device: str = "cpu", packages: tuple[str, ...] = ("torch_geometric",)) -> dict[str, Any]:
@@ -34,13 +38,13 @@ def describe_machine(device: str = "cpu", packages: tuple[str, ...] = ("torch_ge
 
 
 def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in (path.read_text(encoding="utf-8").splitlines() if path.exists() else ())
-        if line.startswith("model name")
-    ]
-    return f"{names[0] if names else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    told: dict[str, str] = {}
+    for line in CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.exists() else ():
+        name, _, value = line.partition(":")
+        told.setdefault(name.strip(), value.strip())
+    flags = told.get("flags", "").split()
+    words = [told.get("model name", platform.machine()), torch.backends.cpu.get_cpu_capability()]
+    return ", ".join(words + [word for flag, word in INSTRUCTIONS.items() if flag in flags])
 
 
 def copy_bandwidth(device: str = "cpu", mebibytes: int = 256, repeats: int = 7) -> float:
@@ -58,24 +62,40 @@ def copy_bandwidth(device: str = "cpu", mebibytes: int = 256, repeats: int = 7) 
 def now(device: str) -> float:
     """Return the seconds of a clock, when the device is done."""
     if device.startswith("cuda"):
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return time.perf_counter()
+
+
+def clock(device: str) -> np.ndarray:
+    """Return the seconds of a clock and those of this process on its processors, when the device is done: [2]."""
+    return np.array([now(device), time.process_time()])
 
 
 def save_rows(path: Path, rows: pd.DataFrame, identity: list[str]) -> None:
     """Add rows to a csv file, in the place of older ones that agree with them in the columns `identity`.
 
-    Older rows stay as they were written: a whole number does not become 3.0 because another row lacks it.
+    Older rows stay as they were written: a whole number does not become 3.0 because another row lacks it. Where they
+    lack a column of `identity`, it counts as empty.
     """
     rows = _as_written(io.StringIO(rows.to_csv(index=False)))
     if path.exists():
         old = _as_written(path)
-        if set(identity) <= set(old.columns):
-            known = old[identity].agg("|".join, axis=1).isin(rows[identity].agg("|".join, axis=1))
-            rows = pd.concat([old.loc[~known], rows], ignore_index=True).fillna("")
+        new = set(_keys(rows, identity))
+        rows = pd.concat([old.loc[[key not in new for key in _keys(old, identity)]], rows]).fillna("")
     with whole_file(path) as temporary:
         rows.to_csv(temporary, index=False)
 
 
 def _as_written(table: Path | io.StringIO) -> pd.DataFrame:
     return pd.read_csv(table, dtype=str, keep_default_na=False)
+
+
+def _keys(table: pd.DataFrame, columns: list[str]) -> list[tuple[str, ...]]:
+    return [tuple(row) for row in table.reindex(columns=columns, fill_value="").to_numpy().tolist()]
+
+
+def curve_names(table: pd.DataFrame, first: str, others: list[str]) -> list[str]:
+    """Return what a figure calls each row: the value of `first`, and those of `others` that are not all the same."""
+    table = table.astype(object).fillna("")
+    told = [first, *(name for name in others if name in table and len(set(table[name])) > 1)]
+    return [", ".join(str(word) for word in row if word != "") for row in table[told].to_numpy().tolist()]

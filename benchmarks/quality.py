@@ -6,8 +6,8 @@
 Every run is `experiments/run.py`'s with these overrides, on the published split, judged on validation after each epoch;
 the test is never touched. Of a model that is fused with baselines the graph part alone is trained and judged; models
 that read texts are refused. The clock counts training alone, not validation, and stops a run after --seconds. A run
-whose learning rate decays should name `train.epochs`, so that the decay fits into its time. Rows are added to
-results/benchmarks/quality.csv, and the figure beside it is drawn from all of them.
+whose learning rate decays should name `train.epochs`, so that the decay fits into its time. All rows of a run take the
+place of its older ones of the same machine in results/benchmarks/quality.csv; the figure beside it is drawn from it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from typing import Any
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from experiments.cli import run_main  # before torch: it limits the threads
+
+# isort: split
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from benchmarks.machine import describe_machine, save_rows
-from experiments.cli import run_main
+from benchmarks.machine import curve_names, describe_machine, save_rows
 from experiments.compose import compose_config
 from gnnrec.config import RunConfig
 from gnnrec.data.dataset import load_dataset
@@ -54,7 +56,7 @@ RUNS = (
     "model=lightgcn-ssm init=spectral train=large train.epochs=8",
     "model=lightgcn-sl init.std=0.01 train=bsl",
 )
-IDENTITY = ["data", "run", "epoch"]
+IDENTITY = ["data", "run", "device", "processor"]  # not the epoch: a shorter run leaves none behind
 
 
 class _Spent(Exception):
@@ -126,6 +128,7 @@ def quality(scorer: Any, task: Task) -> dict[str, float]:
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw NDCG against seconds, one line per run and a diamond per baseline, a panel per data set."""
     names = list(table["data"].unique())
+    table = table.assign(run=curve_names(table, "run", ["device", "processor"]))
     figure, axes = plt.subplots(
         1, len(names), figsize=(6 * len(names), 5.5), constrained_layout=True, squeeze=False
     )
@@ -144,4 +147,4 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_main(main, resumes=False))

@@ -24,6 +24,9 @@ from typing import Any
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from experiments.cli import run_main  # before torch: it limits the threads
+
+# isort: split
 import matplotlib
 
 matplotlib.use("Agg")
@@ -32,9 +35,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from benchmarks.machine import describe_machine, save_rows
+from benchmarks.machine import curve_names, describe_machine, save_rows
+from gnnrec.allocator import keep_freed_memory
 from gnnrec.data.planted import power_law_interactions
 from gnnrec.encoders import LightGCN
+from gnnrec.errors import GnnrecError
 from gnnrec.features import InitConfig, make_features
 from gnnrec.graph import BipartiteGraph
 from gnnrec.manifest import peak_memory_mib
@@ -48,7 +53,7 @@ from gnnrec.training.sampler import PairSampler
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "scale.csv"
 BATCH, DIM, LAYERS = 2048, 64, 3
-IDENTITY = ["edges", "precision", "threads"]
+IDENTITY = ["edges", "precision", "threads", "note", "processor"]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -67,21 +72,27 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps(measure(int(arguments.edges[0]), arguments.steps, arguments.precision)))
         return
     options = ["--precision", arguments.precision, "--steps", str(arguments.steps), "--inside"]
+    failed = []
     for edges in arguments.edges:
         command = [sys.executable, __file__, "--edges", str(int(edges)), *options]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            print(f"{edges:g} edges: ended with status {done.returncode}", flush=True)
+            reason = done.stderr.strip() or f"ended with status {done.returncode}"
+            print(f"{edges:g} edges: {reason.splitlines()[-1]}", file=sys.stderr, flush=True)
+            failed.append(f"{edges:g}")
             continue
         row = json.loads(done.stdout.strip().splitlines()[-1]) | {"note": arguments.note}
         print(row, flush=True)
         save_rows(arguments.output, pd.DataFrame([row | describe_machine()]), IDENTITY)
     if arguments.output.exists():
         draw(pd.read_csv(arguments.output), arguments.output.with_suffix(".png"))
+    if failed:
+        raise GnnrecError(f"no row for {', '.join(failed)} edges; the reasons are above")
 
 
 def measure(edges: int, steps: int, precision: str) -> dict[str, Any]:
     """Build a graph of so many edges, train some steps, and return seconds and memory."""
+    keep_freed_memory()  # as fit() does
     torch.manual_seed(0)
     start = peak_memory_mib() or 0.0
     train = power_law_interactions(edges, max(edges // 50, 2), max(edges // 200, 2), seed=0)
@@ -121,11 +132,12 @@ def measure(edges: int, steps: int, precision: str) -> dict[str, Any]:
 
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw time and memory against edges, both axes logarithmic, beside a line of slope one."""
+    table = table.assign(curve=curve_names(table, "precision", ["processor", "threads", "note"]))
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), constrained_layout=True)
     columns = (("ms_median", "milliseconds per step"), ("peak_gib", "peak memory, GiB"))
     for axis, (column, label) in zip(axes, columns):
-        for precision, part in table.sort_values("edges").groupby("precision"):
-            axis.loglog(part.edges, part[column], "o-", label=str(precision))
+        for curve, part in table.sort_values("edges").groupby("curve"):
+            axis.loglog(part.edges, part[column], "o-", label=str(curve))
         last = table.sort_values("edges").iloc[-1]
         line = table.edges.sort_values()
         axis.loglog(line, last[column] * line / last.edges, ":", color="grey", label="proportional")
@@ -136,4 +148,4 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_main(main, resumes=False))

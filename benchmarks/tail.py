@@ -21,13 +21,15 @@ from typing import Any
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from experiments.cli import run_main  # before torch: it limits the threads
+
+# isort: split
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from benchmarks.machine import save_rows
-from experiments.cli import run_main
 from gnnrec.baselines import EASE, ContentKNN, Fusion, ItemKNN, RP3Beta, UserKNN
 from gnnrec.baselines.fusion import Fitted
 from gnnrec.data.dataset import Dataset, load_dataset
@@ -199,4 +201,4 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_main(main, resumes=False))

@@ -9,7 +9,8 @@ The two take turns, round by round, so that a busy machine slows both; rates are
 ratio is the median of the rounds' ratios. The cache is empty each time, and both cut at the same number of
 tokens. Loading the model is not counted: encode_texts loads it in every call, sentence-transformers has it
 loaded, so from each time that of one text alone is taken. Cosine compares with sentence-transformers' float32
-vectors. Rows go to results/benchmarks/text.csv. Needs: pip install sentence-transformers
+vectors. Rows go to results/benchmarks/text.csv, in the place of older ones of as many texts cut at the same length on
+the same processor and threads. Needs: pip install sentence-transformers
 """
 
 from __future__ import annotations
@@ -19,25 +20,28 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from experiments.cli import run_main  # before torch: it limits the threads
+
+# isort: split
 import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, save_rows
 from gnnrec.errors import DataError, GnnrecError
-from gnnrec.files import whole_file
 from gnnrec.text import TextConfig, encode_texts
 from gnnrec.text.models import find_model
 from gnnrec.text.transformer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "results" / "benchmarks" / "text.csv"
+IDENTITY = ["case", "num_texts", "max_length", "processor", "threads"]
 
 
 def read_texts(folder: Path, num: int) -> list[str]:
@@ -113,8 +117,8 @@ def _ratios(ratio: np.ndarray) -> dict[str, float]:
     return {f"ratio_{which}": round(float(value), 2) for which, value in values.items()}
 
 
-def main() -> int:
-    """Run the benchmark; return the exit status."""
+def main(argv: Sequence[str]) -> None:
+    """Measure what the command line asks for; see --help."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--num", type=int, default=10_000)
@@ -123,23 +127,17 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--note", default="", help="kept with the rows, for example 'busy machine'")
     parser.add_argument("--output", type=Path, default=RESULT)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     try:
         rows = measure(
             read_texts(options.data, options.num), options.max_length, options.rounds, options.note
         )
     except ImportError as error:
-        print(f"error: {error}; pip install sentence-transformers", file=sys.stderr)
-        return 2
-    except GnnrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    with whole_file(options.output) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+        raise GnnrecError(f"{error}; pip install sentence-transformers") from error
+    save_rows(options.output, pd.DataFrame(rows), IDENTITY)
     print(pd.DataFrame(rows).to_string(index=False))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main, resumes=False))

@@ -1,19 +1,21 @@
 """Seconds of a training step beside other tools' own models, steps and losses, and beside the memory's limit.
 
     python benchmarks/training.py --data ../shared/data/gowalla --models lightgcn --lightgcn-pytorch PATH
-    python benchmarks/training.py --data ... --models sgl-ed simgcl --selfrec PATH --recbole PATH
+    python benchmarks/training.py --data ... --models sgl-ed simgcl --selfrec PATH
     python benchmarks/training.py                       a generated graph of Gowalla's shape, beside PyG
 
 The paths are checkouts of gusye1234/LightGCN-PyTorch, Coder-Yu/SELFRec and RUCAIBox/RecBole; tools without a path
-are left out. Ours are the shipped model options; a step is that of fit(), batch and negatives included. With
---epochs whole epochs run through fit(), history and its file included. Every contestant has a process of its own
-and they take turns, so that ratios compare what ran side by side and peak memory is each one's own. Rows are added to
-results/benchmarks/training.csv.
+are left out, and all but lightgcn have SELFRec's alone or none. Ours are the shipped model options; a step is that of
+fit(), batch and negatives included. With --epochs whole epochs run through fit(), history and its file included, and
+`against` says so. Every contestant has a process of its own and they take turns, so that ratios compare what ran side
+by side and peak memory is each one's own. The rows of a race take the place of all older ones of the same model,
+`against`, data and machine in results/benchmarks/training.csv, for ratios to an older base say nothing of the new one.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import math
@@ -21,7 +23,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,22 @@ from typing import Any
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from experiments.cli import run_main  # before torch: it limits the threads
+
+# isort: split
+import numpy as np
 import pandas as pd
 import torch
 import yaml
 
 from benchmarks import training_peers as peers
-from benchmarks.machine import copy_bandwidth, describe_machine, now, save_rows
+from benchmarks.machine import clock, copy_bandwidth, describe_machine, save_rows
 from gnnrec.allocator import keep_freed_memory
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
 from gnnrec.data.splits import make_split
+from gnnrec.errors import GnnrecError
 from gnnrec.features import InitConfig, make_features
 from gnnrec.graph import BipartiteGraph
 from gnnrec.manifest import peak_memory_mib
@@ -53,7 +59,9 @@ from gnnrec.typed import build
 
 ROOT = Path(__file__).resolve().parents[1]
 DIM, LAYERS, BATCH = peers.DIM, peers.LAYERS, peers.BATCH
-IDENTITY = ["model", "contestant", "against", "data", "num_edges", "device", "processor"]
+IDENTITY = ["model", "against", "data", "num_edges", "device", "processor"]
+# a call that trains a while and returns the seconds per step, of a clock and of the processors: [2]
+Timer = Callable[[], np.ndarray]
 OURS = ("lightgcn", "sgl-ed", "simgcl", "xsimgcl", "directau", "ultragcn", "gat", "pinsage")
 SELFREC_NAME = {"lightgcn": "LightGCN", "sgl-ed": "SGL", "simgcl": "SimGCL", "xsimgcl": "XSimGCL"}
 # contestants beside ours for a model, and the option that says where the tool is (None: a package)
@@ -81,12 +89,13 @@ def main(argv: Sequence[str]) -> None:
     if arguments.worker:
         serve(contestant(arguments, *arguments.worker))
         return
+    train = read_train(arguments)  # before any process starts: what cannot be read is told once
     for model in arguments.models:
         names = [n for n, o in PEERS[model].items() if o is None or getattr(arguments, o)]
         if arguments.peers is not None:
             names = [name for name in names if name in arguments.peers]
         rounds = race(argv, model, ["gnnrec", *names], arguments)
-        rows = summarise(rounds, model, read_train(arguments), arguments)
+        rows = summarise(rounds, model, train, arguments)
         save_rows(arguments.output, rows, IDENTITY)
         print(rows.to_string(index=False), flush=True)
 
@@ -120,7 +129,7 @@ def read_train(arguments: argparse.Namespace) -> Interactions:
     return make_split(load_dataset(arguments.data), "published", 0).train
 
 
-def contestant(arguments: argparse.Namespace, model: str, name: str) -> Callable[[], float]:
+def contestant(arguments: argparse.Namespace, model: str, name: str) -> Timer:
     """Return a call that trains a while and returns the seconds per step."""
     train, device, steps = read_train(arguments), arguments.device, arguments.steps
     if name == "gnnrec":
@@ -129,18 +138,18 @@ def contestant(arguments: argparse.Namespace, model: str, name: str) -> Callable
         call = peers.pyg(train, device, sparse=name == "pyg-csr")
         steps = steps if name == "pyg-csr" else max(steps // 4, 1)
     elif name == "lightgcn-pytorch":
-        call = peers.lightgcn_pytorch(arguments.lightgcn_pytorch, train)
+        call = peers.lightgcn_pytorch(arguments.lightgcn_pytorch, train, device)
     elif name == "recbole":
-        call = peers.recbole(arguments.recbole, train)
+        call = peers.recbole(arguments.recbole, train, device)
     else:
-        call = peers.selfrec(arguments.selfrec, SELFREC_NAME[model], train)
+        call = peers.selfrec(arguments.selfrec, SELFREC_NAME[model], train, device)
         steps = steps if model == "lightgcn" else max(steps // 2, 1)
     return lambda: call(steps)
 
 
 def ours(
     train: Interactions, name: str, device: str, precision: str = "float32", steps: int | None = None
-) -> Callable[[], float]:
+) -> Timer:
     """Return a timer of a shipped model option: of some steps, or (None) of an epoch through fit()."""
     config = yaml.safe_load((ROOT / "experiments" / "conf" / "model" / f"{name}.yaml").read_text("utf-8"))
     torch.manual_seed(0)
@@ -161,7 +170,7 @@ def ours(
     )
 
 
-def _fit_timer(model: Recommender, objective: Objective, config: TrainConfig) -> Callable[[], float]:
+def _fit_timer(model: Recommender, objective: Objective, config: TrainConfig) -> Timer:
     log = Path(tempfile.mkdtemp()) / "metrics.jsonl"
 
     def append(row: dict[str, float]) -> None:
@@ -171,17 +180,15 @@ def _fit_timer(model: Recommender, objective: Objective, config: TrainConfig) ->
     def nothing(model: Recommender) -> dict[str, float]:
         return {f"validation/{config.select}": 0.0}
 
-    def timed() -> float:
-        began = now(str(model.graph.device))
+    def timed() -> np.ndarray:
+        began = clock(str(model.graph.device))
         fit(model, objective, config, nothing, seed=0, on_row=append)
-        return (now(str(model.graph.device)) - began) / -(-model.graph.num_edges // config.batch_size)
+        return (clock(str(model.graph.device)) - began) / -(-model.graph.num_edges // config.batch_size)
 
     return timed
 
 
-def _step_timer(
-    model: Recommender, objective: Objective, config: TrainConfig, steps: int
-) -> Callable[[], float]:
+def _step_timer(model: Recommender, objective: Objective, config: TrainConfig, steps: int) -> Timer:
     keep_freed_memory()  # as fit() does
     device = model.graph.device
     optimizer, generator = make_optimizer(model, config), torch.Generator(device).manual_seed(0)
@@ -191,23 +198,21 @@ def _step_timer(
         batches(pairs, negatives, config.num_negatives, generator) for _ in itertools.count()
     )
 
-    def timed() -> float:
-        began = now(str(device))
+    def timed() -> np.ndarray:
+        began = clock(str(device))
         for batch in itertools.islice(epochs, steps):
             train_step(model, objective, optimizer, batch, generator, config.precision)
-        return (now(str(device)) - began) / steps
+        return (clock(str(device)) - began) / steps
 
     return timed
 
 
-def serve(call: Callable[[], float]) -> None:
+def serve(call: Timer) -> None:
     """Run the call once for every line on standard input, and answer with a line of figures."""
     print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:
-        cpu, wall = time.process_time(), time.perf_counter()
-        seconds = call()
-        share = (time.process_time() - cpu) / (time.perf_counter() - wall)
-        told = {"seconds": seconds, "cpu": seconds * share, "peak_mib": peak_memory_mib() or math.nan}
+        seconds, cpu = call().tolist()
+        told = {"seconds": seconds, "cpu": cpu, "peak_mib": peak_memory_mib() or math.nan}
         print(json.dumps(told), flush=True)
 
 
@@ -233,7 +238,10 @@ def race(
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # A process group of its own: Ctrl-C reaches us alone, who end them all; without us they end with their input.
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    )
 
 
 def _ask(worker: subprocess.Popen[str], name: str) -> dict[str, float]:
@@ -241,11 +249,12 @@ def _ask(worker: subprocess.Popen[str], name: str) -> dict[str, float]:
     assert worker.stdout is not None
     for message in ("", "go\n"):  # the first line tells that it is ready
         if message or not hasattr(worker, "ready"):
-            worker.stdin.write(message)
-            worker.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # one that has ended gives no answer either
+                worker.stdin.write(message)
+                worker.stdin.flush()
             answer = worker.stdout.readline()
             if not answer:
-                raise SystemExit(f"error: '{name}' ended; its message is above")
+                raise GnnrecError(f"'{name}' ended; its message is above")
             worker.ready = True  # pyright: ignore[reportAttributeAccessIssue]
     return json.loads(answer)
 
@@ -268,12 +277,13 @@ def summarise(
     """Return one row per contestant: milliseconds, ratios to ours round by round, distance from the floor."""
     table = pd.DataFrame(rounds)
     base = table[table.contestant == "gnnrec"].set_index("round")
+    against = f"gnnrec {arguments.precision}" + (", whole epochs" if arguments.epochs else "")
     rows = []
     for name, part in table.groupby("contestant", sort=False):
         part = part.set_index("round")
         ratio, cpu_ratio = part.seconds / base.seconds, part.cpu / base.cpu
         floor = floor_bytes(train) / 1e9 / part.copy_gb_s
-        row: dict[str, Any] = {"model": model, "contestant": name, "against": f"gnnrec {arguments.precision}"}
+        row: dict[str, Any] = {"model": model, "contestant": name, "against": against}
         for label, values, digits in (
             ("ms", 1e3 * part.seconds, 1),
             ("ratio", ratio, 2),
@@ -298,4 +308,4 @@ def summarise(
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_main(main, resumes=False))

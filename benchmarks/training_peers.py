@@ -1,8 +1,10 @@
 """Training steps of other tools: their own model, loss and step on our train pairs; nothing of theirs is kept here.
 
-Each function returns a call that trains some steps and returns the seconds per step. What a tool does once per
-epoch is left out of the clock, which favours it: LightGCN-PyTorch's sampling, SELFRec's shuffle and its two dropped
-graphs. Each contestant lives in a process of its own, so patches of a tool stay in it.
+Each function returns a call that trains some steps on a device and returns the seconds per step, of a clock that waits
+for the device and of the processors. What a tool does once per epoch is left out of the clock, which favours it:
+LightGCN-PyTorch's sampling, the permutations of PyG and RecBole, SELFRec's shuffle and its two dropped graphs. In
+benchmarks/training.py each contestant has a process of its own; in benchmarks/gpu.py all share one, and with it what is
+patched here.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import itertools
 import os
 import sys
 import tempfile
-import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,7 +27,7 @@ from torch_geometric.nn.models import LightGCN as PyGLightGCN
 from torch_geometric.utils import to_torch_csr_tensor
 
 from benchmarks.foreign import adjacency, prepare_recbole, quiet
-from benchmarks.machine import now
+from benchmarks.machine import clock
 from gnnrec.data.interactions import Interactions
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.sampling import NegativeSampler
@@ -39,7 +41,7 @@ SELFREC = {
     "LightGCN": {"n_layer": LAYERS},
 }
 
-Call = Callable[[int], float]
+Call = Callable[[int], np.ndarray]
 
 
 def pyg(train: Interactions, device: str, sparse: bool) -> Call:
@@ -53,10 +55,11 @@ def pyg(train: Interactions, device: str, sparse: bool) -> Call:
     pairs, negatives = PairSampler(graph, BATCH), NegativeSampler(graph)
     generator = torch.Generator(device).manual_seed(0)
 
-    def call(steps: int) -> float:
-        batches = itertools.islice(itertools.cycle(pairs.epoch(generator)), steps)
-        began = now(device)
-        for user, positive in batches:
+    def call(steps: int) -> np.ndarray:
+        batches = itertools.cycle(pairs.epoch(generator))
+        first = next(batches)  # draws the permutation
+        began = clock(device)
+        for user, positive in itertools.islice(itertools.chain([first], batches), steps):
             negative = negatives.sample(user, 1, generator).squeeze(1)
             labels = torch.stack([torch.cat([user, user]), graph.item_node(torch.cat([positive, negative]))])
             optimizer.zero_grad()
@@ -65,19 +68,23 @@ def pyg(train: Interactions, device: str, sparse: bool) -> Call:
             loss = model.recommendation_loss(positive_rank, negative_rank, node_id=nodes, lambda_reg=1e-4)
             loss.backward()
             optimizer.step()
-        return (now(device) - began) / steps
+        return (clock(device) - began) / steps
 
     return call
 
 
-def lightgcn_pytorch(path: Path, train: Interactions) -> Call:
-    """LightGCN-PyTorch: its LightGCN and BPRLoss.stageOne; triples are drawn before the clock starts."""
+def lightgcn_pytorch(path: Path, train: Interactions, device: str) -> Call:
+    """LightGCN-PyTorch: its LightGCN and BPRLoss.stageOne; triples are drawn before the clock starts.
+
+    It takes a GPU where torch says that there is one: while it is imported, torch says so for a GPU as `device`.
+    """
+    take_device(device)
     sys.path.insert(0, str(path / "code"))
     arguments, sys.argv = (
         sys.argv,
         ["main.py", f"--bpr_batch={BATCH}", f"--recdim={DIM}", f"--layer={LAYERS}", "--tensorboard=0"],
     )
-    with quiet():
+    with quiet(), mock.patch("torch.cuda.is_available", return_value=device.startswith("cuda")):
         utils = importlib.import_module("utils")
         model_file = importlib.import_module("model")
     sys.argv = arguments
@@ -94,19 +101,19 @@ def lightgcn_pytorch(path: Path, train: Interactions) -> Call:
         model = model_file.LightGCN(utils.world.config, data).to(utils.world.device)
         loss = utils.BPRLoss(model, utils.world.config)
 
-    def call(steps: int) -> float:
+    def call(steps: int) -> np.ndarray:
         data.trainDataSize = BATCH * steps
         drawn = torch.from_numpy(utils.UniformSample_original_python(data)).long().to(utils.world.device)
         batches = list(zip(*(column.split(BATCH) for column in drawn.T)))
-        began = time.perf_counter()
+        began = clock(device)
         for user, positive, negative in batches:
             loss.stageOne(user, positive, negative)
-        return (time.perf_counter() - began) / len(batches)
+        return (clock(device) - began) / len(batches)
 
     return call
 
 
-def recbole(path: Path, train: Interactions) -> Call:
+def recbole(path: Path, train: Interactions, device: str) -> Call:
     """RecBole: its LightGCN, its Sampler for each batch, and the statements of its Trainer's inner loop.
 
     Its package is imported in parts (see prepare_recbole). Patched at run time: `dok_matrix._update`, which newer
@@ -132,16 +139,21 @@ def recbole(path: Path, train: Interactions) -> Call:
         user_num=sizes["user_id"],
         item_num=sizes["item_id"],
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "NEG_PREFIX": "neg_", "device": device}
-    config |= {"embedding_size": DIM, "n_layers": LAYERS, "reg_weight": 1e-5, "require_pow": False}
+    config: dict[str, Any] = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "NEG_PREFIX": "neg_"}
+    config |= {
+        "device": torch.device(device),
+        "embedding_size": DIM,
+        "n_layers": LAYERS,
+        "reg_weight": 1e-5,
+        "require_pow": False,
+    }
     model = lightgcn.LightGCN(config, data).to(device)
     sampler = sampler_file.Sampler(["train"], [data]).set_phase("train")
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
 
-    def call(steps: int) -> float:
+    def call(steps: int) -> np.ndarray:
         order = torch.randperm(len(train))[: BATCH * steps].split(BATCH)
-        total, began = 0.0, time.perf_counter()
+        total, began = 0.0, clock(device)
         for batch in order:
             one, positive = user[batch], item[batch]
             negative = sampler.sample_by_user_ids(one.numpy(), positive.numpy(), 1)
@@ -153,21 +165,19 @@ def recbole(path: Path, train: Interactions) -> Call:
                 raise ValueError("Training loss is nan")
             loss.backward()
             optimizer.step()
-        return (time.perf_counter() - began) / len(order)
+        return (clock(device) - began) / len(order)
 
     return call
 
 
-def selfrec(path: Path, name: str, train: Interactions) -> Call:
+def selfrec(path: Path, name: str, train: Interactions, device: str) -> Call:
     """SELFRec: the train() of its SGL, SimGCL, XSimGCL or LightGCN, cut after some batches of its own sampler.
 
-    Patched at run time: `.cuda()` does nothing where there is no GPU, and its evaluation after an epoch is left out.
+    Patched at run time: `.cuda()` does nothing where `device` is no GPU, and its evaluation after an epoch is left out.
     The clock starts when the first batch is ready.
     """
+    take_device(device)
     sys.path.insert(0, str(path))
-    if not torch.cuda.is_available():
-        torch.Tensor.cuda = lambda self, *_, **__: self
-        torch.nn.Module.cuda = lambda self, *_, **__: self
     module = importlib.import_module(f"model.graph.{name}")
     options: dict[str, Any] = {
         "model": {"name": name, "type": "graph"},
@@ -189,22 +199,31 @@ def selfrec(path: Path, name: str, train: Interactions) -> Call:
     tool.fast_evaluation = lambda epoch: tool.save()
     tool.bestPerformance = [0, {}]
     next_batch = module.next_batch_pairwise
-    clock = {"steps": 1, "seconds": 0.0}
+    told: dict[str, Any] = {"steps": 1, "seconds": np.zeros(2)}
 
     def limited(data: Any, batch_size: int, *more: Any) -> Iterator[Any]:
         batches = next_batch(data, batch_size, *more)
         first = next(batches)
-        began = now("cuda" if torch.cuda.is_available() else "cpu")
-        yield from itertools.islice(itertools.chain([first], batches), clock["steps"])
-        clock["seconds"] = now("cuda" if torch.cuda.is_available() else "cpu") - began
+        began = clock(device)
+        yield from itertools.islice(itertools.chain([first], batches), told["steps"])
+        told["seconds"] = clock(device) - began
 
     vars(module)["next_batch_pairwise"] = limited
     tool.save()
 
-    def call(steps: int) -> float:
-        clock["steps"] = steps
+    def call(steps: int) -> np.ndarray:
+        told["steps"] = steps
         with quiet():
             tool.train()
-        return clock["seconds"] / steps
+        return told["seconds"] / steps
 
     return call
+
+
+def take_device(device: str) -> None:
+    """Have tools that ask for any GPU take this one; where it is none, `.cuda()` does nothing in this process."""
+    if device.startswith("cuda"):
+        torch.cuda.set_device(torch.device(device).index or 0)
+    else:
+        torch.Tensor.cuda = lambda self, *_, **__: self
+        torch.nn.Module.cuda = lambda self, *_, **__: self

@@ -2,14 +2,15 @@
 
     python benchmarks/tune_baselines.py --dataset debian --split random --out results/baselines_debian.csv
 
-Every model gets the same number of settings (8; popularity has none). The best validation ndcg@20 decides. Rows of
-the same data set and split in --out are replaced, all others are kept.
+Every model gets the same number of settings (8; popularity has none). The best validation ndcg@20 decides. A row takes
+the place of an older one of the same model, data set, split and seed in --out; all others are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -19,10 +20,12 @@ from typing import Any
 if __package__ in (None, ""):  # started as a script: take the repository, not this folder, for imports
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from experiments.cli import run_main  # before torch: it limits the threads
+
+# isort: split
 import numpy as np
 import pandas as pd
 
-from experiments.cli import run_main
 from experiments.compose import compose_config
 from gnnrec import baselines
 from gnnrec.data.dataset import load_dataset
@@ -77,17 +80,22 @@ def main(argv: Sequence[str]) -> None:
         vectors = node_vectors(dataset, "item", config, split.train, split.fingerprint).vectors
     for name in arguments.models:
         row = tune(name, split, vectors if name in WITH_TEXT else None)
-        command = f"python benchmarks/tune_baselines.py --dataset {dataset.name} --split {arguments.split}"
-        command += f" --seed {arguments.seed} --text {arguments.text} --models {name} --out {arguments.out}"
         row = {
             "dataset": dataset.name,
             "split": split.name,
             "seed": arguments.seed,
             **row,
-            "command": command,
+            "command": command_line(arguments, name),
         }
         save(arguments.out, row)
         print({k: v for k, v in row.items() if k in ("model", "params", f"validation {SELECT}")}, flush=True)
+
+
+def command_line(arguments: argparse.Namespace, model: str) -> str:
+    """Return the command that makes the row of one model."""
+    words = ["--dataset", arguments.dataset, "--split", arguments.split, "--seed", str(arguments.seed)]
+    words += ["--text", arguments.text, "--models", model, "--out", str(arguments.out)]
+    return f"python benchmarks/tune_baselines.py {shlex.join(words)}"
 
 
 def tune(name: str, split: Split, vectors: np.ndarray | None) -> dict[str, Any]:
@@ -134,4 +142,4 @@ def save(path: Path, row: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_main(main, resumes=False))

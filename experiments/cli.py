@@ -18,7 +18,7 @@ INTERRUPTED = 130
 READER_LEFT = 141
 # how torch says it on a GPU, and on the processor under Windows and Linux
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
-RESUMED = "interrupted; the same command takes the run up again, and finished runs are not run again"
+RESUMED = "the same command takes the run up again, and finished runs are not run again"
 
 
 @dataclass
@@ -63,11 +63,14 @@ def command_line(script: str, words: Sequence[str]) -> str:
     return f"python experiments/{script} {shlex.join(words)}"
 
 
-def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
+def run_main(
+    body: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None, resumes: bool = True
+) -> int:
     """Call `body` with the command line; return the exit status, having told any error in one line.
 
     0 done, 2 something the user can mend (or no memory, no disk space), 130 interrupted, 141 nobody reads the output
-    any more. Anything else is a defect of ours and keeps its traceback.
+    any more. Anything else is a defect of ours and keeps its traceback. `resumes` says whether the same command takes
+    an interrupted one up again.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", force=True)
     try:
@@ -80,7 +83,7 @@ def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None =
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_LEFT
     except KeyboardInterrupt:
-        _tell(RESUMED)
+        _tell(f"interrupted; {RESUMED}" if resumes else "interrupted")
         return INTERRUPTED
     except MemoryError as error:
         return _fail(f"out of memory ({error or 'no details'}); a smaller batch or dimension needs less")
@@ -97,7 +100,7 @@ def run_main(body: Callable[[Sequence[str]], None], argv: Sequence[str] | None =
 
 def _tell_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        _tell(RESUMED)
+        _tell("interrupted")
     else:
         sys.__excepthook__(kind, error, trace)
 
