@@ -172,7 +172,9 @@ def _compose(chosen: tuple[str, ...], conf: Path) -> DictConfig:
         del config["hydra"]
         for key in sorted(replaced_arguments(files), key=len, reverse=True):
             parent, _, name = key.rpartition(".")
-            del OmegaConf.select(config, parent)[name]
+            node = OmegaConf.select(config, parent)
+            if OmegaConf.is_dict(node):  # a later file may have put null there
+                node.pop(name, None)
     return config
 
 

@@ -15,9 +15,8 @@ def resolve_device(device: str, key: str = "device") -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(
-            0, device=device
-        ).tolist()  # of a device without memory, such as meta, nothing can be read
+        # read it back: of a device without memory, such as meta, nothing can be
+        torch.empty(0, device=device).tolist()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(

@@ -177,6 +177,10 @@ def test_without_a_mistake_it_runs(folder: Path, tmp_path: Path, model: dict[str
         (encoder("one dimension"), "[70, dim] (got [70])"),
         ({**encoder("no layers"), **LAYERS}, "'Encoder' must return its layers"),
         (
+            {"encoder": {"_target_": f"{HERE}.NoCall"}},
+            "'NoCall' must have forward(self, view, keep_layers=False)",
+        ),
+        (
             {"encoder": {"_target_": f"{HERE}.NoLayers"}},
             "'NoLayers' must have forward(self, view, keep_layers=False)",
         ),

@@ -52,7 +52,7 @@ def encode(encoder: nn.Module, view: View, keep_layers: bool = False) -> States 
 def check_face(encoder: nn.Module) -> None:
     """Raise a ConfigError for an encoder that cannot be called as the others are."""
     try:
-        inspect.signature(encoder.forward).bind(None, keep_layers=False)
+        inspect.signature(getattr(encoder, "forward", encoder)).bind(None, keep_layers=False)
     except TypeError as error:
         raise ConfigError(
             f"'{type(encoder).__name__}' must have forward(self, view, keep_layers=False) ({error})"

@@ -177,7 +177,8 @@ def test_a_class_in_a_yaml_takes_the_place_of_the_other_with_its_arguments(conf:
     assert compose_config(["model=twice"], conf)["model"]["encoder"] == {"_target_": "a.Graph"}
     other = compose_config(["model=mine", "experiment=[other]"], conf)["model"]
     assert other["objective"]["rank"] == {"weight": 1.0, "term": {"_target_": "a.Hinge"}}
-    assert "path" not in compose_config(["model=mine"], conf)["train"]
+    (conf / "model/none.yaml").write_text("defaults: [mine]\nencoder: null\n")
+    assert compose_config(["model=none"], conf)["model"]["encoder"] is None
 
 
 def test_a_yaml_that_cannot_be_read_and_a_default_that_is_not_there_are_one_line(conf: Path) -> None:
