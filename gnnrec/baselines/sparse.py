@@ -13,6 +13,7 @@ from torch import Tensor
 from gnnrec.progress import Progress
 
 BLOCK = 1024
+CELLS = 1 << 26  # of a block at most: where all are filled, a cell needs up to 47 bytes
 
 
 class SparseScorer:
@@ -42,9 +43,10 @@ def size_of(matrix: Any) -> tuple[int, int]:
 def top_k_rows(
     block: Callable[[int, int], sp.csr_matrix], num_rows: int, k: int, name: str = "neighbours"
 ) -> sp.csr_matrix:
-    """Stack block(start, stop) over all rows, each row cut to its k largest positive values."""
-    starts = Progress(range(0, num_rows, BLOCK), name=name, unit="block")
-    parts = [keep_top_k(block(start, min(start + BLOCK, num_rows)), k) for start in starts]
+    """Stack block(start, stop) over all rows of a square matrix, each row cut to its k largest positive values."""
+    size = max(1, min(BLOCK, CELLS // max(num_rows, 1)))
+    starts = Progress(range(0, num_rows, size), name=name, unit="block")
+    parts = [keep_top_k(block(start, min(start + size, num_rows)), k) for start in starts]
     return sp.csr_matrix(sp.vstack(parts, format="csr", dtype=np.float32))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gnnrec.baselines import sparse
 from gnnrec.baselines.sparse import keep_top_k, normalize_rows, top_k_rows
 from tests.baselines.oracles import row_normalized, top_k
 
@@ -24,10 +26,19 @@ def test_top_k_of_rows(matrix: np.ndarray, k: int) -> None:
     assert (kept.data > 0).all()
 
 
-def test_rows_in_blocks() -> None:
+@pytest.mark.parametrize(("cells", "largest"), [(1 << 26, 1024), (250_000, 100), (1, 1)])
+def test_rows_in_blocks_of_bounded_size(monkeypatch: pytest.MonkeyPatch, cells: int, largest: int) -> None:
+    monkeypatch.setattr(sparse, "CELLS", cells)
     matrix = np.random.default_rng(0).random((2500, 30)).astype(np.float32)
-    stacked = top_k_rows(lambda start, stop: sp.csr_matrix(matrix[start:stop]), 2500, 4)
+    sizes = []
+
+    def block(start: int, stop: int) -> sp.csr_matrix:
+        sizes.append(stop - start)
+        return sp.csr_matrix(matrix[start:stop])
+
+    stacked = top_k_rows(block, 2500, 4)
     np.testing.assert_array_equal(stacked.toarray(), keep_top_k(sp.csr_matrix(matrix), 4).toarray())
+    assert max(sizes) == largest
 
 
 def test_normalised_rows_sum_to_one_or_stay_empty() -> None:
