@@ -96,6 +96,8 @@ def run(config: RunConfig) -> RunResult:
             tracker.finish({}, exit_code=1)
             raise
         run_dir.finish()
+        for name in (CHECKPOINT, REFIT):  # not before: on a full disk there would be neither
+            (run_dir.path / name).unlink(missing_ok=True)
     return RunResult(run_dir.key, run_dir.path, metrics)
 
 
@@ -180,8 +182,6 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     run_dir.write_result(result)
     figures = _figures(run_dir, metrics, arrays, config.model.name)
     tracker.finish({**metrics, "protocol": config.protocol}, _group_table(metrics), figures)
-    for name in (CHECKPOINT, REFIT):
-        (run_dir.path / name).unlink(missing_ok=True)
     return metrics
 
 

@@ -12,6 +12,7 @@ import gnnrec.run as module
 from gnnrec.config import RunConfig
 from gnnrec.errors import GnnrecError
 from gnnrec.run import run
+from gnnrec.tracking import RunDir
 from tests.run.helpers import make, make_full_at, read, rows_of
 
 
@@ -61,6 +62,22 @@ def test_a_run_interrupted_after_its_test_counts_both_scorings(
     manifest = read(run(config), "manifest.json")
     assert len(scored) == 2
     assert manifest["num_test_scorings"] == expected
+
+
+def test_a_run_that_cannot_be_finished_keeps_its_checkpoint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(self: RunDir) -> None:
+        raise GnnrecError("no space")
+
+    config = make(folder, tmp_path, train__checkpoint_seconds=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "finish", full_disk)
+        with pytest.raises(GnnrecError, match="no space"):
+            run(config)
+    [left] = tmp_path.glob("*/checkpoint.safetensors")
+    assert run(config).path == left.parent
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("eval_every", [0, 4])
