@@ -11,7 +11,7 @@ from typing import Any
 
 from gnnrec.baselines.face import check_fits
 from gnnrec.baselines.fusion import Fitted, Fusion
-from gnnrec.encoders import check_face
+from gnnrec.encoders.states import check_face
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range
 from gnnrec.evaluation.metrics import ALL_METRICS, METRICS, MOST_K
 from gnnrec.features import InitConfig

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gnnrec.encoders import encode
+from gnnrec.encoders.states import encode
 from gnnrec.errors import ConfigError, check_choice
 from gnnrec.features import NodeFeatures, TextNeighbours
 from gnnrec.graph import BipartiteGraph

@@ -73,7 +73,7 @@ def fails() -> None:
         ),
         ({"_target_": "gnnrec.views.nothing"}, "no 'nothing' in 'gnnrec.views'"),
         ({"_target_": "gnnrec.views.__doc__"}, "no '__doc__'"),
-        ({"_target_": ""}, "whose module cannot be imported"),
+        ({"_target_": ""}, r"must be package\.module\.Class"),
         ({"_target_": "gnnrec..views"}, "whose module cannot be imported"),
         ({"_target_": "os.system", "command": "exit"}, "'here._target_' names 'os.system' of Python itself"),
         (

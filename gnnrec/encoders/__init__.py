@@ -7,7 +7,7 @@ from gnnrec.encoders.lightgcn import LightGCN
 from gnnrec.encoders.lightgcn_pp import LightGCNpp
 from gnnrec.encoders.ngcf import NGCF
 from gnnrec.encoders.pinsage import PinSage
-from gnnrec.encoders.states import States, check_face, encode
+from gnnrec.encoders.states import States
 from gnnrec.encoders.text_graph import TextGraph
 
 __all__ = [
@@ -20,6 +20,4 @@ __all__ = [
     "PinSage",
     "States",
     "TextGraph",
-    "check_face",
-    "encode",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gnnrec import losses
 from gnnrec.data.interactions import Interactions
-from gnnrec.encoders import encode
+from gnnrec.encoders.states import encode
 from gnnrec.errors import ConfigError, check_choice, check_range
 from gnnrec.features import Prepared, Vectors, prepare, profile, side_by_side
 from gnnrec.objectives.reconstruction import scaled_cosine_error

@@ -136,7 +136,9 @@ def test_embeddings_must_give_the_scores() -> None:
 
 
 def test_scores_of_a_wrong_shape_are_refused() -> None:
-    with pytest.raises(GnnrecError, match=r"scores of 'matrix' must be \[\d+, 25\] \(got \[\d+, 24\]\)"):
+    with pytest.raises(
+        GnnrecError, match=r"scores of 'matrix' must be a tensor \[\d+, 25\] \(got \[\d+, 24\]\)"
+    ):
         evaluate(Matrix(np.zeros((30, 24))), make_task())
 
 
