@@ -147,9 +147,8 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
     recommender = _trained(scorer)
     if recommender is not None:
         run_dir.write_embeddings({"user_emb": recommender.user_emb, "item_emb": recommender.item_emb})
-    validated = len(history.rows) if history else 0
-    if before.num_test_scorings:
-        validated -= before.num_rows  # counted there
+    counted = before.num_rows if before.num_test_scorings else 0
+    validated = len(history.rows) - counted if history else 0
     run_dir.write_manifest(
         {
             **environment(config.device, config.to_dict()),

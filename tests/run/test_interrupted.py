@@ -39,16 +39,24 @@ def test_a_run_killed_in_training_and_started_again_is_one_never_killed(
     assert "resumed_after_epoch" not in read(whole, "manifest.json")
 
 
-@pytest.mark.parametrize(("protocol", "expected"), [("honest", 2), ("legacy_test_selected", 5)])
+@pytest.mark.parametrize(
+    ("protocol", "eval_every", "expected"),
+    [("honest", 3, 2), ("legacy_test_selected", 3, 5), ("legacy_test_selected", 0, 2)],
+)
 def test_a_run_interrupted_after_its_test_counts_both_scorings(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, expected: int
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: str,
+    eval_every: int,
+    expected: int,
 ) -> None:
     """Under the legacy protocol the test is scored at three evaluations, of which the second process has one to do."""
     config = make(
         folder,
         tmp_path,
         protocol=protocol,
-        train__eval_every=3,
+        train__eval_every=eval_every,
         train__epochs=9,
         train__checkpoint_seconds=0.0,
     )
