@@ -51,7 +51,7 @@ def test_a_run_interrupted_after_its_test_counts_both_scorings(
     eval_every: int,
     expected: int,
 ) -> None:
-    """Under the legacy protocol the test is scored at three evaluations, of which the second process has one to do."""
+    """Under the legacy protocol its evaluations score the test, too: three, all of them in the first process."""
     config = make(
         folder,
         tmp_path,
