@@ -133,7 +133,7 @@ def measure(edges: int, steps: int, precision: str) -> dict[str, Any]:
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw time and memory against edges, both axes logarithmic, beside a line of slope one."""
     table = table.assign(curve=curve_names(table, "precision", ["processor", "threads", "note"]))
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), constrained_layout=True)
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4.2), constrained_layout=True)
     columns = (("ms_median", "milliseconds per step"), ("peak_gib", "peak memory, GiB"))
     for axis, (column, label) in zip(axes, columns):
         for curve, part in table.sort_values("edges").groupby("curve"):
@@ -142,7 +142,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         line = table.edges.sort_values()
         axis.loglog(line, last[column] * line / last.edges, ":", color="grey", label="proportional")
         axis.set(xlabel="edges", ylabel=label)
-        axis.legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
