@@ -18,6 +18,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from gnnrec import manifest
 from gnnrec.errors import ConfigError, GnnrecError
 from gnnrec.manifest import Phases, environment, git_state
 from gnnrec.tracking import RunDir, Tracker, TrackingConfig, plain
@@ -162,6 +163,17 @@ def test_phases_add_up_and_count_a_phase_that_fails() -> None:
         raise ValueError("x")
     assert phases.seconds["a"] >= 0.02
     assert list(phases.seconds) == ["a", "b"]
+
+
+def test_the_commit_is_that_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter([{"commit": "begun", "dirty": False}, {"commit": "later", "dirty": False}])
+    monkeypatch.setattr(manifest, "git_state", lambda: next(states))
+    manifest.first_git_state.cache_clear()
+    try:
+        manifest.first_git_state()  # as `open_run` does
+        assert environment("cpu", {})["git"]["commit"] == "begun"
+    finally:
+        manifest.first_git_state.cache_clear()
 
 
 def test_environment_names_packages_and_memory() -> None:

@@ -50,6 +50,11 @@ def test_a_wrong_flag_is_told(argv: list[str], told: str) -> None:
             "out of memory",
         ),
         (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried\nmore"),
+            2,
+            "out of memory",
+        ),
+        (
             OSError(errno.ENOSPC, "No space left on device", "f.npz"),
             2,
             "error: no space left on the disk ('f.npz')",
