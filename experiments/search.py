@@ -73,7 +73,8 @@ class Search:
     """A search over the sweeps among `overrides`; every trial is kept in a file of tune/ below tracking.root.
 
     Every setting is fitted on train and judged on validation; test is never scored. A trial's file is named by the key
-    of its run, so other data, defaults or vectors are tried anew; device and tracking are no part of it.
+    of its run, so other data, defaults or vectors are tried anew; device and tracking are no part of it. A trial that
+    was killed goes on from the checkpoint beside its file.
 
     Args:
         overrides: of a run; `KEY=A,B,C`, `KEY=interval(LOW,HIGH)` and `KEY=tag(log,interval(LOW,HIGH))` are sweeps.
@@ -116,12 +117,14 @@ class Search:
                 zip(self.trials, self.configs, self.records), start=1
             ):
                 start = time.perf_counter()
+                checkpoint = record.with_suffix(".safetensors")
                 if not record.exists():
-                    metrics = plain(validate(config))
+                    metrics = plain(validate(config, checkpoint))
                     seconds = time.perf_counter() - start
                     sources = source_hash(config.to_dict())
                     row = {"trial": trial, "metrics": metrics, "seconds": seconds, "sources": sources}
                     write_text(record, json.dumps(row))
+                checkpoint.unlink(missing_ok=True)
                 value = _value(read_record(record)[0], self.metric)
                 told = f"[{number}/{len(self.trials)}] {self.metric} {value:.4f}"
                 print(f"{told} ({time.perf_counter() - start:.0f} s) {self.settings(trial)}", flush=True)

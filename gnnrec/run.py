@@ -101,10 +101,10 @@ def run(config: RunConfig) -> RunResult:
     return RunResult(run_dir.key, run_dir.path, metrics)
 
 
-def validate(config: RunConfig) -> dict[str, float]:
+def validate(config: RunConfig, checkpoint: Path | None = None) -> dict[str, float]:
     """Fit a configuration and return its `validation/...` metrics, groups included, for a search over settings.
 
-    The test is not scored and nothing is written.
+    The test is not scored. Nothing is written but `checkpoint`, a file that a training which was killed goes on from.
     """
     if config.protocol != "honest":
         raise ConfigError(
@@ -114,7 +114,7 @@ def validate(config: RunConfig) -> dict[str, float]:
     data = _load(config)
     Plan(data.validation)  # a task without a pair is told before anything is trained
     item_vectors, user_vectors, _ = _vectors(config, data)
-    scorer, _ = _make_scorer(config, data, item_vectors, user_vectors)
+    scorer, _ = _make_scorer(config, data, item_vectors, user_vectors, checkpoint)
     return _evaluate(config, scorer, data.validation).metrics()
 
 
@@ -135,8 +135,16 @@ def _run(config: RunConfig, run_dir: RunDir, tracker: Tracker, phases: Phases) -
         item_vectors, user_vectors, text_fingerprint = _vectors(config, data)
     before = _before(run_dir)
     earlier = [state for state in before.code if state != _code(config)]
+    checkpoint = run_dir.path / CHECKPOINT
+    if checkpoint.exists():
+        run_dir.resume_metrics(read_position(checkpoint)["rows"])
+
+    def report(row: dict[str, float]) -> None:
+        run_dir.append_metrics(row)
+        tracker.log(row, int(row["epoch"]))
+
     with phases("train"):
-        scorer, history = _make_scorer(config, data, item_vectors, user_vectors, run_dir, tracker)
+        scorer, history = _make_scorer(config, data, item_vectors, user_vectors, checkpoint, report)
     with phases("test"):
         evaluation = _evaluate(config, scorer, data.test)
     metrics = evaluation.metrics()
@@ -267,21 +275,12 @@ def _make_scorer(
     data: _Data,
     item_vectors: Vectors | None,
     user_vectors: Vectors | None,
-    run_dir: RunDir | None = None,
-    tracker: Tracker | None = None,
+    checkpoint: Path | None,
+    report: Callable[[dict[str, float]], None] | None = None,
 ) -> tuple[Any, History | None]:
     if config.model.baseline is not None:
         baseline = build(config.model.baseline, "model.baseline", split_fingerprint=data.split.fingerprint)
         return fitted(baseline, data.known, item_vectors, user_vectors), None
-
-    checkpoint = run_dir.path / CHECKPOINT if run_dir else None
-    if run_dir and checkpoint and checkpoint.exists():
-        run_dir.resume_metrics(read_position(checkpoint)["rows"])
-
-    def report(row: dict[str, float]) -> None:
-        if run_dir and tracker:
-            run_dir.append_metrics(row)
-            tracker.log(row, int(row["epoch"]))
 
     recommender, history = _train(config, data, item_vectors, user_vectors, checkpoint, report)
     scorer = config.model.fused(recommender, data.split.fingerprint)
@@ -297,7 +296,7 @@ def _train(
     item_vectors: Vectors | None,
     user_vectors: Vectors | None,
     checkpoint: Path | None,
-    report: Callable[[dict[str, float]], None],
+    report: Callable[[dict[str, float]], None] | None,
 ) -> tuple[Recommender, History | None]:
     """Train, select the epoch on validation unless it is fixed, and train again on all known pairs if wanted."""
 

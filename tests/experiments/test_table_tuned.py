@@ -33,7 +33,7 @@ def tuned(runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> li
     (tmp_path / "tuned.yaml").write_text(TUNED)
     asked: list[tuple[str, int, int]] = []
 
-    def validate(config: RunConfig) -> dict[str, float]:
+    def validate(config: RunConfig, checkpoint: Path) -> dict[str, float]:
         k = config.to_dict()["model"]["baseline"]["k"]
         asked.append((config.split.name, config.seed, k))
         return {"validation/ndcg@20": k / 100, "validation/recall@20": 0.0}

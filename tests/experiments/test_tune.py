@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from experiments.cli import run_main
 from experiments.search import Search, draw_trials, read_record
 from gnnrec.config import RunConfig
 from gnnrec.errors import DataError
+from gnnrec.evaluation.result import Evaluation
 
 
 def test_a_small_grid_is_tried_whole_and_a_large_one_without_repeats() -> None:
@@ -72,7 +74,7 @@ def test_a_search_is_resumed_and_names_the_best(
 ) -> None:
     seen: list[float] = []
 
-    def validate(config: RunConfig) -> dict[str, float]:
+    def validate(config: RunConfig, checkpoint: Path) -> dict[str, float]:
         if len(seen) == 2:
             raise KeyboardInterrupt
         seen.append(config.train.lr)
@@ -90,10 +92,36 @@ def test_a_search_is_resumed_and_names_the_best(
     assert "model=lightgcn" not in told  # what all settings share is told once, by the best
 
 
+def test_a_trial_killed_in_training_goes_on_where_it_was(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*small, "model=lightgcn", "train.epochs=4", "train.eval_every=1", "train.checkpoint_seconds=0.0"]
+    whole = Search([*words, f"tracking.root={tmp_path / 'whole'}"], 1)
+    whole.run()
+    validations: list[str] = []
+    evaluate = gnnrec.run.evaluate
+
+    def killed_in_the_third(*arguments: Any, **options: Any) -> Evaluation:
+        validations.append("killed" if len(validations) == 2 else "done")
+        if validations[-1] == "killed":
+            raise KeyboardInterrupt
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(gnnrec.run, "evaluate", killed_in_the_third)
+    killed = Search(words, 1)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    assert [path.suffix for path in killed.folder.iterdir()] == [".safetensors"]
+    killed.run()
+    assert validations[3:] == ["done"] * 3  # the third and the fourth epoch's, and the one at the end
+    assert [path.suffix for path in killed.folder.iterdir()] == [".json"]
+    assert killed.ranked()[0].value == whole.ranked()[0].value
+
+
 def test_the_best_setting_is_a_command_that_a_shell_takes(
     small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search, "validate", lambda _: {"validation/ndcg@20": 1.0})
+    monkeypatch.setattr(search, "validate", lambda *_: {"validation/ndcg@20": 1.0})
     words = [
         *small,
         "model=lightgcn-softmax",
@@ -156,7 +184,7 @@ def test_a_metric_of_a_group_without_relevant_items_is_told(small: list[str], tm
 def test_an_unknown_metric_is_told_before_the_first_fit(
     small: list[str], metric: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search, "validate", lambda _: pytest.fail("fitted"))
+    monkeypatch.setattr(search, "validate", lambda *_: pytest.fail("fitted"))
     assert run_main(tune.main, [*small, "model=mf", "--metric", metric]) == 2
     assert f"unknown metric 'validation/{metric}' to choose settings by" in capsys.readouterr().err
 
@@ -164,7 +192,7 @@ def test_an_unknown_metric_is_told_before_the_first_fit(
 def test_a_root_that_cannot_be_written_is_told_before_the_first_fit(
     small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search, "validate", lambda _: pytest.fail("fitted"))
+    monkeypatch.setattr(search, "validate", lambda *_: pytest.fail("fitted"))
     (tmp_path / "file").write_text("not a folder")
     assert run_main(tune.main, [*small, "model=mf", f"tracking.root={tmp_path / 'file'}"]) == 2
     assert "file/tune': Not a directory; tracking.root=FOLDER sets another" in capsys.readouterr().err
