@@ -69,6 +69,8 @@ class Term:
             "nothing": lambda: None,
             "nan": lambda: value * float("nan"),
             "layer": lambda: step.layer_at(1, step.user).sum(),
+            "constant": value.detach,
+            "some batches": lambda: value if len(step.user) == 64 else value.new_zeros(()),
         }[self.mistake]()
 
 
@@ -160,7 +162,9 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("model", [encoder(""), term(""), augmentation(""), baseline("Baseline")], ids=str)
+@pytest.mark.parametrize(
+    "model", [encoder(""), term(""), term("some batches"), augmentation(""), baseline("Baseline")], ids=str
+)
 def test_without_a_mistake_it_runs(folder: Path, tmp_path: Path, model: dict[str, Any]) -> None:
     assert run(config(folder, tmp_path, model)).metrics["test/recall@20"] >= 0
 
@@ -196,6 +200,7 @@ def test_without_a_mistake_it_runs(folder: Path, tmp_path: Path, model: dict[str
         (term("number"), "such as a mean (got float)"),
         (term("nothing"), "such as a mean (got NoneType)"),
         (term("layer"), "a term of 'objective' reads layer 1, and no layers were kept"),
+        (term("constant"), "nothing to learn from in epoch 1: no batch had a gradient in any term"),
         (
             {"objective": {"mine": {"term": {"_target_": f"{HERE}.NoCall"}}}},
             "the class of 'model.objective.mine.term' must have __call__(self, step)",

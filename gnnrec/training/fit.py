@@ -116,8 +116,8 @@ def fit(
         on_row: is given each new row of the history.
         last_epoch: stop after this one, in the learning rates of `config.epochs`.
         code: the git state of what trains; the checkpoint keeps those of all calls, and another one is warned of.
-    Errors: GnnrecError when a loss is not finite, naming its terms and the epoch, and before the start when training
-        needs far more memory than is free, naming what to lower.
+    Errors: GnnrecError when a loss is not finite or no batch of an epoch has a gradient, naming terms and epoch, and
+        before the start when training needs far more memory than is free, naming what to lower.
     """
     check_memory(model, objective, config.batch_size, config.num_negatives)
     keep_freed_memory()
@@ -238,15 +238,23 @@ def _train_epoch(
     objective.begin_epoch(epoch, model.view, generator)
     names: list[str] = []
     sums = finite = torch.zeros((), device=model.graph.device)
+    learned = False
     for number, batch in enumerate(batches(pairs, negatives, config.num_negatives, generator)):
         lr = _learning_rate(config, epoch - 1 + number / len(pairs))
         for group in optimizer.param_groups:
             group["lr"] = lr
         terms = train_step(model, objective, optimizer, batch, generator, config.precision)
         names = list(terms)
+        learned = learned or any(parameter.grad is not None for parameter in model.parameters())
         sums = sums + torch.stack(list(terms.values()))
         finite = finite + torch.isfinite(sums)  # a sum that is not finite stays so: counts the steps before
         progress.update()
+    if not learned:
+        told = ", ".join(f"'{name}'" for name in names if name != "total")
+        raise GnnrecError(
+            f"nothing to learn from in epoch {epoch}: no batch had a gradient in any term of 'model.objective' "
+            f"({told}); add one that ranks, as gnnrec.objectives.BPR"
+        )
     means = {f"loss/{name}": value / len(pairs) for name, value in zip(names, sums.tolist(), strict=True)}
     if not math.isfinite(means["loss/total"]):
         raise GnnrecError(_diverged(dict(zip(names, finite.int().tolist(), strict=True)), epoch, len(pairs)))
@@ -306,8 +314,11 @@ def train_step(
     )
     total, terms = objective(step)
     optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    optimizer.step()
+    if (
+        total.requires_grad
+    ):  # not where each term found nothing in the batch, as one of texts where no node has any
+        total.backward()
+        optimizer.step()
     return {"total": total.detach(), **terms}
 
 
