@@ -17,6 +17,7 @@ from gnnrec.files import whole_file, write_text
 from gnnrec.report.figures import arrays_of, draw_evaluation
 from gnnrec.report.frame import FinishedRun, finished_runs, records
 from gnnrec.report.rivals import all_pairs, by_model, comparison_table, legend
+from gnnrec.report.style import save_figure
 from gnnrec.report.tables import to_markdown, write_table
 
 SWITCHES = {name: "help" for name in ("-h", "--help")}
@@ -60,7 +61,8 @@ def main(argv: Sequence[str]) -> None:
             pairs.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
         paths.append(output / f"{name}_pairs.csv")
     write_text(output / f"{name}.md", text)
-    paths += draw_evaluation(arrays_of(models), output / f"{name}_figures")
+    for stem, figure in draw_evaluation(arrays_of(models)).items():
+        paths += save_figure(figure, output / f"{name}_figures" / stem)
     print(text)
     for warning, concerned in pairs_by_warning(pairs).items():
         print(f"warning: {warning} ({', '.join(concerned)})", file=sys.stderr)

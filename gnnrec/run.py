@@ -34,6 +34,7 @@ from gnnrec.protocol import final_task, known_pairs, protocol_split
 from gnnrec.report.figures import draw_evaluation
 from gnnrec.report.frame import FinishedRun, parse_metric
 from gnnrec.report.groups import metrics_by_group
+from gnnrec.report.style import save_figure
 from gnnrec.text.blocks import block_fingerprint, load_blocks
 from gnnrec.text.nodes import node_fingerprint, node_vectors
 from gnnrec.tracking import RunDir, Tracker
@@ -385,6 +386,11 @@ def _group_table(metrics: dict[str, float]) -> tuple[list[str], list[list[Any]]]
 def _figures(
     run_dir: RunDir, metrics: dict[str, float], arrays: dict[str, np.ndarray], name: str
 ) -> list[Path]:
-    paths = metrics_by_group(metrics, run_dir.figures / "metrics_by_group")
-    paths += draw_evaluation({name: [arrays]}, run_dir.figures, k=ITEM_CUTOFF)
-    return [path for path in paths if path.suffix == ".png"]  # what a dashboard can show
+    """Draw one run for screens and dashboards; those for papers, of several runs, are compare.py's and table.py's."""
+    drawn = {"metrics_by_group": metrics_by_group(metrics)}
+    drawn |= draw_evaluation({name: [arrays]}, k=ITEM_CUTOFF)
+    return [
+        path
+        for stem, figure in drawn.items()
+        for path in save_figure(figure, run_dir.figures / stem, formats=("png",))
+    ]

@@ -1,12 +1,11 @@
 """Figures of evaluated models: who is served, how deep, how evenly, and which differences are more than chance.
 
-Every function draws several models into one figure, each given under its label, and writes `path`.png and .pdf.
+Every function draws several models into one figure, each given under its label, and returns the figure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from gnnrec.errors import DataError
 from gnnrec.evaluation.significance import pairwise_p_values
 from gnnrec.report.frame import FinishedRun, parse_metric
-from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, save_figure, visible
+from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, visible
 
 _NORMAL_95 = 1.959964
 _RESAMPLES = 500
@@ -24,8 +23,8 @@ _USER_BINS = 8
 Arrays = Mapping[str, np.ndarray]
 
 
-def draw_evaluation(models: Mapping[str, Sequence[Arrays]], folder: str | Path, *, k: int = 20) -> list[Path]:
-    """Draw every figure the arrays allow; return the paths.
+def draw_evaluation(models: Mapping[str, Sequence[Arrays]], *, k: int = 20) -> dict[str, Any]:
+    """Draw every figure the arrays allow; return them by name.
 
     Args:
         models: label -> the arrays of `per_user.npz`, one mapping per seed (one run: one model, one seed).
@@ -34,19 +33,19 @@ def draw_evaluation(models: Mapping[str, Sequence[Arrays]], folder: str | Path, 
     """
     first = [seeds[0] for seeds in models.values()]
     k = _item_cutoff(first, k)
-    folder, metric = Path(folder), f"test/recall@{k}"
-    paths: list[Path] = []
+    metric = f"test/recall@{k}"
+    drawn: dict[str, Any] = {}
     if all(f"item_hits@{k}" in arrays for arrays in first):
-        paths += recall_by_popularity(models, folder / f"recall_by_popularity@{k}", k=k)
+        drawn[f"recall_by_popularity@{k}"] = recall_by_popularity(models, k=k)
     if all(metric in arrays and "user_degree" in arrays for arrays in first):
-        paths += metric_by_activity(models, folder / f"recall_by_activity@{k}", metric=metric)
+        drawn[f"recall_by_activity@{k}"] = metric_by_activity(models, metric=metric)
     if all(len(_cutoffs(arrays)) > 1 for arrays in first):
-        paths += recall_by_cutoff(models, folder / "recall_by_cutoff")
+        drawn["recall_by_cutoff"] = recall_by_cutoff(models)
     if all(f"item_exposure@{k}" in arrays for arrays in first):
-        paths += lorenz_curves(models, folder / f"lorenz@{k}", k=k)
+        drawn[f"lorenz@{k}"] = lorenz_curves(models, k=k)
     if len(models) > 1 and all(metric in arrays for arrays in first):
-        paths += significance_matrix(models, folder / f"significance_recall@{k}", metric=metric)
-    return paths
+        drawn[f"significance_recall@{k}"] = significance_matrix(models, metric=metric)
+    return drawn
 
 
 def arrays_of(runs: Mapping[str, Sequence[FinishedRun]]) -> dict[str, list[dict[str, np.ndarray]]]:
@@ -54,9 +53,7 @@ def arrays_of(runs: Mapping[str, Sequence[FinishedRun]]) -> dict[str, list[dict[
     return {label: [run.per_user() for run in seeds] for label, seeds in runs.items()}
 
 
-def recall_by_popularity(
-    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k: int = 20
-) -> list[Path]:
+def recall_by_popularity(models: Mapping[str, Sequence[Arrays]], *, k: int = 20) -> Any:
     """Draw the share of test pairs in the top k against the item's train interactions, with a 95% band.
 
     Items are put into bins 0, 1, 2-3, 4-7, ...; the share is pooled over the pairs of a bin and averaged over
@@ -76,7 +73,7 @@ def recall_by_popularity(
     axis.set_xticks(sorted(ticks), [ticks[at] for at in sorted(ticks)], fontsize=7, rotation=45)
     axis.set_xlabel("train interactions of the item")
     axis.set_ylabel(f"share of test pairs in the top {k}")
-    return _finish(figure, axes, path)
+    return _finish(figure, axes)
 
 
 def _degree_bins(degree: np.ndarray, used: np.ndarray) -> list[tuple[int, str, np.ndarray]]:
@@ -98,9 +95,7 @@ def _pooled(part: np.ndarray, whole: np.ndarray, rng: np.random.Generator) -> tu
     return float(part.sum() / whole.sum()), float(low), float(high)
 
 
-def metric_by_activity(
-    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, metric: str
-) -> list[Path]:
+def metric_by_activity(models: Mapping[str, Sequence[Arrays]], *, metric: str) -> Any:
     """Draw a per-user metric against the user's train interactions, in bins of equal numbers of users.
 
     Users of equal activity stay in one bin; the band is mean +- 1.96 standard errors over users, each averaged
@@ -122,10 +117,10 @@ def metric_by_activity(
     axis.set_xticks(sorted(ticks), [ticks[at] for at in sorted(ticks)], fontsize=7, rotation=45)
     axis.set_xlabel("train interactions of the user")
     axis.set_ylabel(metric)
-    return _finish(figure, axes, path)
+    return _finish(figure, axes)
 
 
-def recall_by_cutoff(models: Mapping[str, Sequence[Arrays]], path: str | Path) -> list[Path]:
+def recall_by_cutoff(models: Mapping[str, Sequence[Arrays]]) -> Any:
     """Draw mean recall against its cutoff, with mean +- 1.96 standard errors over users."""
     figure, axes = new_figure(1, 1, 4.6, 3.6)
     axis, ticks = axes[0, 0], set()
@@ -138,10 +133,10 @@ def recall_by_cutoff(models: Mapping[str, Sequence[Arrays]], path: str | Path) -
     axis.set_xticks(sorted(ticks))
     axis.set_xlabel("k")
     axis.set_ylabel("recall@k")
-    return _finish(figure, axes, path)
+    return _finish(figure, axes)
 
 
-def lorenz_curves(models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k: int = 20) -> list[Path]:
+def lorenz_curves(models: Mapping[str, Sequence[Arrays]], *, k: int = 20) -> Any:
     """Draw which share of all list entries the least shown share of items gets, with the Gini index.
 
     Curves are averaged over seeds: each has its own least shown items, and the index is the mean of `gini@k`.
@@ -157,7 +152,7 @@ def lorenz_curves(models: Mapping[str, Sequence[Arrays]], path: str | Path, *, k
     axis.set_xlabel("share of items, least shown first")
     axis.set_ylabel(f"share of the top-{k} entries")
     axis.set_xlim(0, 1)
-    return _finish(figure, axes, path)
+    return _finish(figure, axes)
 
 
 def _lorenz(exposure: np.ndarray) -> np.ndarray:
@@ -168,9 +163,7 @@ def _gini(share: np.ndarray) -> float:
     return float(1 - (share[1:] + share[:-1]).sum() / (len(share) - 1))
 
 
-def significance_matrix(
-    models: Mapping[str, Sequence[Arrays]], path: str | Path, *, metric: str
-) -> list[Path]:
+def significance_matrix(models: Mapping[str, Sequence[Arrays]], *, metric: str) -> Any:
     """Draw the differences of all pairs of models (row minus column); Holm-corrected p-values are written in.
 
     Differences with p < .05 are coloured by their sign, others are left white.
@@ -195,7 +188,7 @@ def significance_matrix(
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.set_title(f"{metric}: row - column, paired t-test, Holm", fontsize=8)
-    return save_figure(figure, path)
+    return figure
 
 
 def _item_cutoff(models: Sequence[Arrays], k: int) -> int:
@@ -235,8 +228,8 @@ def _line_with_band(axis: Any, points: np.ndarray, label: str, place: int) -> No
     axis.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def _finish(figure: Any, axes: Any, path: str | Path) -> list[Path]:
+def _finish(figure: Any, axes: Any) -> Any:
     for axis in axes.flat:
         axis.set_ylim(bottom=0)
     add_legend(figure, axes)
-    return save_figure(figure, path)
+    return figure

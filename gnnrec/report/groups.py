@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gnnrec.evaluation.metrics import ALL_METRICS
-from gnnrec.report.style import COLOURS, new_figure, save_figure
+from gnnrec.report.style import COLOURS, new_figure
 
 SHOWN = ("recall", "ndcg")
 
 
-def metrics_by_group(metrics: Mapping[str, float], path: str | Path) -> list[Path]:
-    """Draw Recall and NDCG on test, overall and for every group; return the paths of PNG and PDF.
+def metrics_by_group(metrics: Mapping[str, float]) -> Any:
+    """Draw Recall and NDCG on test, overall and for every group.
 
     At 20, or at the first cutoff where there is no 20; where neither was measured, the first two metrics that were.
     """
@@ -28,7 +28,7 @@ def metrics_by_group(metrics: Mapping[str, float], path: str | Path) -> list[Pat
     axis.set_xticks(place, groups, rotation=35, ha="right")
     axis.set_ylabel("test")
     axis.legend(frameon=False)
-    return save_figure(figure, path)
+    return figure
 
 
 def _shown(metrics: Mapping[str, float]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,12 @@ def add_legend(figure: Any, axes: Any) -> None:
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", **style)
 
 
-def save_figure(figure: Any, path: str | Path) -> list[Path]:
-    """Write `path`.png and `path`.pdf, whole or not at all and without a date; return the two paths."""
+def save_figure(figure: Any, path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
+    """Write `path`.FORMAT for every format, whole or not at all and without a date; return the paths."""
     path = Path(path)
     written = []
-    for ending, options in (("png", {"dpi": 130}), ("pdf", {"metadata": {"CreationDate": None}})):
+    for ending in formats:
+        options: dict[str, Any] = {"dpi": 130} if ending == "png" else {"metadata": {"CreationDate": None}}
         target = path.with_name(f"{path.name}.{ending}")
         with whole_file(target) as temporary, matplotlib.rc_context(_LOOK):  # pyright: ignore[reportArgumentType]
             figure.savefig(temporary, format=ending, **options)

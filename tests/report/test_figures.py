@@ -12,6 +12,7 @@ from gnnrec.evaluation.beyond import gini
 from gnnrec.evaluation.lists import Lists
 from gnnrec.report import figures
 from gnnrec.report.figures import draw_evaluation
+from gnnrec.report.style import save_figure
 
 
 def arrays(seed: int, num_users: int = 60, num_items: int = 40) -> dict[str, np.ndarray]:
@@ -31,37 +32,35 @@ def arrays(seed: int, num_users: int = 60, num_items: int = 40) -> dict[str, np.
 
 
 def test_every_figure_of_two_models(tmp_path: Path) -> None:
-    models = {"a": [arrays(0), arrays(1)], "b": [arrays(2), arrays(3)]}
-    paths = draw_evaluation(models, tmp_path)
-    names = {path.name for path in paths}
+    drawn = draw_evaluation({"a": [arrays(0), arrays(1)], "b": [arrays(2), arrays(3)]})
     stems = ("recall_by_popularity@20", "recall_by_activity@20", "recall_by_cutoff", "lorenz@20")
-    assert names == {f"{s}.{e}" for s in (*stems, "significance_recall@20") for e in ("png", "pdf")}
-    for path in paths:
-        start = path.read_bytes()[:4]
-        assert start == (b"%PDF" if path.suffix == ".pdf" else b"\x89PNG")
+    assert set(drawn) == {*stems, "significance_recall@20"}
+    for stem, figure in drawn.items():
+        png, pdf = save_figure(figure, tmp_path / stem)
+        assert (png.name, png.read_bytes()[:4]) == (f"{stem}.png", b"\x89PNG")
+        assert (pdf.name, pdf.read_bytes()[:4]) == (f"{stem}.pdf", b"%PDF")
 
 
 def test_figures_are_the_same_twice(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        draw_evaluation({"a": [arrays(0)]}, tmp_path / folder)
-    files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert files
-    for name in files:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    files = [
+        [path.read_bytes() for name, figure in drawn.items() for path in save_figure(figure, tmp_path / name)]
+        for drawn in (draw_evaluation({"a": [arrays(0)]}), draw_evaluation({"a": [arrays(0)]}))
+    ]
+    assert len(files[0]) == 8
+    assert files[0] == files[1]
 
 
-def test_shorter_lists_are_drawn_at_their_own_cutoff(tmp_path: Path) -> None:
+def test_shorter_lists_are_drawn_at_their_own_cutoff() -> None:
     short = {name.replace("@20", "@15"): values for name, values in arrays(0).items()}
     del short["test/recall@50"]
-    names = {path.stem for path in draw_evaluation({"a": [short]}, tmp_path / "short")}
+    names = set(draw_evaluation({"a": [short]}))
     assert names == {"recall_by_popularity@15", "recall_by_activity@15", "recall_by_cutoff", "lorenz@15"}
-    mixed = draw_evaluation({"a": [short], "b": [arrays(1)]}, tmp_path / "mixed")
-    assert {path.stem for path in mixed} == {"recall_by_cutoff"}
+    assert set(draw_evaluation({"a": [short], "b": [arrays(1)]})) == {"recall_by_cutoff"}
 
 
-def test_figures_without_their_arrays_are_left_out(tmp_path: Path) -> None:
+def test_figures_without_their_arrays_are_left_out() -> None:
     few = {name: values for name, values in arrays(0).items() if name in ("users", "test/recall@20")}
-    assert draw_evaluation({"a": [few]}, tmp_path) == []
+    assert draw_evaluation({"a": [few]}) == {}
 
 
 def test_bands_hold_the_pooled_share() -> None:
@@ -110,8 +109,8 @@ def test_the_lorenz_figure_shows_the_mean_gini_of_the_seeds() -> None:
     assert figures._gini(share) == pytest.approx(np.mean([gini(seed, 2) for seed in lists]))
 
 
-def test_runs_of_different_users_are_not_mixed(tmp_path: Path) -> None:
+def test_runs_of_different_users_are_not_mixed() -> None:
     other = arrays(1)
     other["users"] = other["users"] + 1
     with pytest.raises(DataError, match="different users"):
-        figures.significance_matrix({"a": [arrays(0)], "b": [other]}, tmp_path / "x", metric="test/recall@20")
+        figures.significance_matrix({"a": [arrays(0)], "b": [other]}, metric="test/recall@20")

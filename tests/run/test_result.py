@@ -96,7 +96,9 @@ def test_per_user_arrays_give_the_metrics(finished: RunResult) -> None:
     # lists of 10 items, the largest of eval.ks: the arrays and figures of items are named after it
     assert arrays["item_exposure@10"].sum() == 10 * len(arrays["users"])
     assert not any(name.endswith("@20") for name in arrays.files)
-    drawn = {path.stem for path in (finished.path / "figures").glob("*.png")}
+    files = list((finished.path / "figures").iterdir())
+    drawn = {path.stem for path in files}
+    assert {path.suffix for path in files} == {".png"}
     assert {"recall_by_popularity@10", "recall_by_activity@10", "lorenz@10"} <= drawn
 
 
