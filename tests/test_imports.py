@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -155,3 +157,10 @@ def test_right_imports_are_not_complained_of() -> None:
         "experiments/run.py": "import hydra\nfrom gnnrec.run import run\nfrom experiments.cli import main",
     }
     assert violations(right) == []
+
+
+def test_a_run_loads_no_slow_library_before_it_needs_it() -> None:
+    slow = ("scipy.stats", "wandb", "transformers", "matplotlib.figure")
+    code = f"import sys, gnnrec.run; print([name for name in {slow} if name in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from gnnrec.errors import DataError
-from gnnrec.evaluation.significance import pairwise_p_values
 from gnnrec.report.frame import FinishedRun, parse_metric
 from gnnrec.report.style import COLOURS, MARKERS, add_legend, new_figure, visible
 
@@ -168,6 +167,9 @@ def significance_matrix(models: Mapping[str, Sequence[Arrays]], *, metric: str) 
 
     Differences with p < .05 are coloured by their sign, others are left white.
     """
+    # scipy.stats takes as long to load as half of torch, and every run imports this file but draws no matrix.
+    from gnnrec.evaluation.significance import pairwise_p_values
+
     names = list(models)
     _same_users(models)
     values = {name: np.stack([arrays[metric] for arrays in seeds]) for name, seeds in models.items()}
