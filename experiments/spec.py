@@ -17,6 +17,7 @@ from gnnrec.errors import ConfigError, GnnrecError, suggest
 from gnnrec.evaluation.beyond import PER_USER
 from gnnrec.evaluation.direction import best_value
 from gnnrec.evaluation.metrics import ALL_METRICS
+from gnnrec.progress import Progress
 from gnnrec.report.tables import Block, Column
 
 TABLES = Path(__file__).resolve().parent / "tables"
@@ -222,7 +223,7 @@ def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str]
     A baseline that reads a trained run has one job, whatever the number of seeds: that run is of one seed.
     """
     jobs = []
-    for cell in cells:
+    for cell in Progress(cells, name="compose", unit="row"):
         reading: list[ModelConfig] = []  # more than one where `runs` has ${seed} in it
         for seed in seeds:
             overrides = (*cell.overrides, f"seed={seed}", *extra)
