@@ -12,9 +12,7 @@ before, in the same process. Rows are added to results/benchmarks/closed_form.cs
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -32,15 +30,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.machine import describe_machine, save_rows
 from gnnrec import baselines
 from gnnrec.data.dataset import load_dataset
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.planted import power_law_interactions
 from gnnrec.errors import GnnrecError
-from gnnrec.files import whole_file
 from gnnrec.manifest import peak_memory_mib
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "closed_form.csv"
+IDENTITY = ["model", "users", "items", "pairs", "processor", "threads"]
 
 
 class PlainEASE:
@@ -124,7 +123,7 @@ def main(argv: Sequence[str]) -> None:
             continue
         row = json.loads(done.stdout.strip().splitlines()[-1])
         print(row, flush=True)
-        save(arguments.out, row)
+        save_rows(arguments.out, pd.DataFrame([row]), IDENTITY)
     if failed:
         raise GnnrecError(f"no row for {', '.join(failed)}; the reasons are above")
 
@@ -160,11 +159,7 @@ def measure(name: str, train: Interactions, score_users: int) -> dict[str, Any]:
         "peak GiB above start": round((peak - before) / 1024, 2),
         "GFLOP/s of n^3": round(side**3 / fit_seconds / 1e9, 1) if "ease" in name else None,
         "GFLOP/s of a product": round(rate, 1) if "ease" in name else None,
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "date": datetime.date.today().isoformat(),
+        **describe_machine(packages=("numpy",)),
     }
 
 
@@ -177,18 +172,6 @@ def product_rate(size: int = 2048) -> float:
         torch.mm(a, b)
         seconds.append(time.perf_counter() - start)
     return 2 * size**3 / min(seconds) / 1e9
-
-
-def save(path: Path, row: dict[str, Any]) -> None:
-    """Add the row to the csv file, in the place of an older one of the same model and data."""
-    table = pd.DataFrame([row])
-    if path.exists():
-        old = pd.read_csv(path)
-        identity = ["model", "users", "items", "pairs"]
-        same = (old[identity] == pd.Series(row)[identity]).all(axis=1)
-        table = pd.concat([old[~same], table], ignore_index=True)
-    with whole_file(path) as temporary:
-        table.to_csv(temporary, index=False)
 
 
 if __name__ == "__main__":

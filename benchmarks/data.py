@@ -232,7 +232,7 @@ def main(argv: Sequence[str]) -> None:
         if base and not options.large and row["case"] in names[3:]:
             row["ratio"] = round(float(str(row["seconds"])) / float(str(base["seconds"])), 2)
     if rows:
-        save_rows(RESULT, pd.DataFrame(rows), ["case", "num_interactions"])
+        save_rows(RESULT, pd.DataFrame(rows), ["case", "num_interactions", "processor"])
     if len(rows) < len(names):
         raise GnnrecError(f"{len(names) - len(rows)} of {len(names)} cases failed; the reasons are above")
 
