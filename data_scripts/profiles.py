@@ -129,7 +129,10 @@ def _prompts(
         return item_prompts(texts, template), split_of(model.path / CARD)
     if options.split is None:
         raise ConfigError("profiles of users are made from train interactions: give --split")
-    params = json.loads(options.split_params)
+    try:
+        params = json.loads(options.split_params)
+    except json.JSONDecodeError:
+        params = None
     if not isinstance(params, dict):
         raise ConfigError(f"--split-params must be a JSON object (got {options.split_params})")
     split = make_split(dataset, options.split, options.split_seed, **params)

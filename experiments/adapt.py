@@ -63,7 +63,8 @@ def main(argv: Sequence[str]) -> None:
     dataset = load_dataset(config.dataset.name)
     split = make_split(dataset, config.split.name, config.split.seed, **config.split.params)
     texts = node_texts(dataset, "item", config.text, split.fingerprint)
-    folder = adapt_model(texts, arguments.options["output"], settings, split.train, split.fingerprint)
+    output = Path(arguments.options["output"]).expanduser()
+    folder = adapt_model(texts, output, settings, split.train, split.fingerprint)
     card = read_json(folder / CARD, {})
     first = card["losses"][0]["held_out"]
     print(
@@ -81,6 +82,8 @@ def adapt_config(words: Sequence[str], text: TextConfig) -> AdaptConfig:
     for name, value in vars(text).items():
         if name not in TEXT_KEYS and value != getattr(usual, name):
             raise ConfigError(_passed_over(f"text.{name}", value))
+    if text.model == "hash":
+        raise ConfigError("text.model=hash has nothing to adapt: choose a language model, as in text=minilm")
     values: dict[str, Any] = {"model": text.model, "revision": text.revision}
     for word in words:
         key, equals, value = word.removeprefix(PREFIX).partition("=")

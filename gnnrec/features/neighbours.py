@@ -9,6 +9,8 @@ from torch import Tensor
 
 from gnnrec.features.prepare import Vectors, prepare, side_by_side
 
+_CELLS = 1 << 26  # similarities held at once
+
 
 class TextNeighbours:
     """Gives items without train interactions the embeddings of the seen items whose texts are nearest.
@@ -29,7 +31,10 @@ class TextNeighbours:
             x = x * torch.from_numpy(vectors.any(axis=1)).unsqueeze(1)
         warm = torch.from_numpy(np.flatnonzero(seen))
         self.unseen = torch.from_numpy(np.flatnonzero(~seen))
-        similarity, place = (x[self.unseen] @ x[warm].T).clamp(min=0).pow(3).topk(min(k, len(warm)), dim=1)
+        k, near = min(k, len(warm)), []
+        for rows in self.unseen.split(max(1, _CELLS // max(1, len(warm)))):
+            near.append((x[rows] @ x[warm].T).clamp_(min=0).pow_(3).topk(k, dim=1))
+        similarity, place = (torch.cat(part) for part in zip(*near, strict=True))
         self.weight = similarity / similarity.sum(dim=1, keepdim=True).clamp(min=1e-12)
         self.neighbour = warm[place]
         self.own_weight = own_weight

@@ -66,6 +66,10 @@ def _prepare_block(block: Block, seen: Tensor, side: str) -> Prepared:
     _check_rows(len(block.present), seen, what)
     present = torch.from_numpy(block.present)
     fitted = _some(seen & present)
+    if fitted is None and bool(seen.any()):
+        raise ConfigError(
+            f"{what} must be there for a node seen in training (got none of {int(seen.sum())}): leave it out"
+        )
     if sp.issparse(block.values):
         return Prepared(block.name, sp.csr_array(block.values), present, block.learned, fitted)
     x = torch.from_numpy(np.ascontiguousarray(block.values, dtype=np.float32))

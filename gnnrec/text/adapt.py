@@ -136,7 +136,13 @@ def _fingerprint(
     split: str | None,
 ) -> str:
     settings = asdict(config)
-    del settings["device"], settings["checkpoint_every"]
+    for name in (
+        "device",
+        "checkpoint_every",
+        "model",
+        "revision",
+    ):  # the identity says which model, however spelt
+        del settings[name]
     settings["synonym_model"] = synonym_model and synonym_model.identity
     # The split by itself, too: the folder names it, and other splits may have the same train part.
     parts = [model.identity, settings, None if train is None else train.fingerprint(), split]

@@ -80,7 +80,8 @@ class AdaptConfig:
         check_choice("dtype", self.dtype, ("auto", "float32", "bfloat16"), "adapt")
         for name in ("steps", "accumulation", "evaluate_every", "checkpoint_every"):
             check_range(name, getattr(self, name), "adapt", low=1)
-        check_range("batch_size", self.batch_size, "adapt", low=2)
+        # a pair is ranked among the others of its batch, and of two rows there is no other
+        check_range("batch_size", self.batch_size, "adapt", low=4 if self.objective == "pairs" else 2)
         check_range("max_length", self.max_length, "adapt", low=4)
         check_range("lora_rank", self.lora_rank, "adapt", low=0)
         check_range("seed", self.seed, "adapt", low=0)

@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from gnnrec.text.nodes import fit_data, side_table, text_vectors
 from gnnrec.text.templates import render, to_text
 from gnnrec.text.transform import transform
 from gnnrec.text.vectors import load_vectors, vectors_sha256
+from gnnrec.typed import read
 
 log = logging.getLogger(__name__)
 KINDS = ("text", "vectors", "multi_hot", "bag")
@@ -77,12 +78,8 @@ class BlockConfig:
             raise ConfigError("'template' and missing=template belong together in 'block'")
         if self.missing == "template" and self.kind != "text":
             raise ConfigError(f"missing=template needs kind=text in 'block' (got kind={self.kind})")
-        known = {one.name for one in fields(TextConfig)}
-        for name in self.text:
-            if name not in known:
-                raise ConfigError(f"unknown key '{name}' in 'block.text'{suggest(name, known)}")
         # Checks the values; the reduction that reads them may be that of the `text` group.
-        TextConfig(**{"reduce": "whiten_pca", **self.text})
+        read(TextConfig, {"reduce": "whiten_pca", **self.text}, "block.text")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 
 from gnnrec.allocator import keep_freed_memory
 from gnnrec.devices import resolve_device
-from gnnrec.errors import ConfigError, DataError
+from gnnrec.errors import DataError
 from gnnrec.files import cache_home
 from gnnrec.progress import Progress
 from gnnrec.text.cache import VectorCache, text_keys
@@ -26,7 +26,7 @@ from gnnrec.text.hashing import HASH_DIM, HASH_VERSION, hash_texts
 from gnnrec.text.models import ModelFolder, check_split, find_model
 from gnnrec.text.precision import resolve_dtype
 from gnnrec.text.settings import Settings, read_settings
-from gnnrec.text.transform import transform
+from gnnrec.text.transform import fitted_rows, transform
 from gnnrec.text.transformer import TransformerEncoder
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,8 @@ def encode_texts(
     if not present.all():
         log.warning("%d of %d texts are empty and get the zero vector", (~present).sum(), len(texts))
     if config.control == "bag_of_words":
-        if fit_rows is None:
-            raise ConfigError("text.control=bag_of_words is fitted on training rows: give 'fit_rows'")
-        vectors = bag_of_words(texts, fit_rows & present, config.dim or BAG_OF_WORDS_DIM)
+        rows = fitted_rows(fit_rows, present, "control=bag_of_words")
+        vectors = bag_of_words(texts, rows, config.dim or BAG_OF_WORDS_DIM)
         config = replace(config, dim=None)
     else:
         unique = list(dict.fromkeys(text for text in texts if text.strip()))
@@ -104,6 +103,8 @@ def model_identity(config: TextConfig) -> str:
 
 
 def _check_texts(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise DataError(f"texts must be a list of strings (got the string {texts[:40]!r})")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(f"text {row} is not a string (got {text!r}); missing texts are given as ''")

@@ -11,15 +11,17 @@ import torch
 from gnnrec.devices import resolve_device
 from gnnrec.errors import ConfigError, DataError, check_range
 from gnnrec.text.models import ModelFolder
-from gnnrec.text.transformer import load_model, load_tokenizer, position_limit
+from gnnrec.text.settings import is_causal
+from gnnrec.text.transformer import encodable, load_model, load_tokenizer, position_limit
 
 
 class Generator:
-    """A causal language model that answers prompts greedily, so that the same prompt gives the same text.
+    """A causal language model that answers prompts greedily.
 
-    A model with a chat template is asked as a chat; any other simply continues the prompt. Prompts are cut
-    on the left to what the model takes, less the answer; `num_cut` counts those. What the template puts around a
-    prompt is never cut.
+    The same prompt gives the same text; in bfloat16 it may hang on the other prompts of the batch, by rounding.
+    A model with a chat template is asked as a chat; any other simply continues the prompt. Prompts are cut on the left
+    to what the model takes, less the answer; `num_cut` counts those. What the template puts around a prompt is never
+    cut.
     """
 
     def __init__(
@@ -33,6 +35,10 @@ class Generator:
         check_range("max_new_tokens", max_new_tokens, "generate", low=1)
         check_range("max_prompt_tokens", max_prompt_tokens, "generate", low=1)
         device = resolve_device(device)
+        if not is_causal(model):
+            raise ConfigError(
+                f"text model '{model.name}' is made to encode, not to write: choose a causal language model"
+            )
         self.tokenizer = load_tokenizer(model)
         self.model = load_model(model, getattr(torch, dtype), head="AutoModelForCausalLM").eval().to(device)
         if self.tokenizer.pad_token_id is None:
@@ -48,7 +54,7 @@ class Generator:
                 f"takes (got {max_new_tokens})"
             )
         self.max_new_tokens, self.max_prompt_tokens = max_new_tokens, min(max_prompt_tokens, room)
-        self.device, self.num_cut = device, 0
+        self.device, self.name, self.num_cut = device, model.name, 0
         self.chat = bool(self.tokenizer.chat_template)
         around = self._length(self._asked(""))
         if around >= self.max_prompt_tokens:
@@ -89,10 +95,17 @@ class Generator:
         return asked
 
     def _asked(self, prompt: str) -> str:
+        prompt = encodable(prompt)
         if not self.chat:
             return prompt
         messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
-        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        try:
+            return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except (
+            Exception
+        ) as error:  # the template is a program of the model's makers, and may raise what it likes
+            told = " ".join(str(error).split())[:300]
+            raise DataError(f"the chat template of '{self.name}' fails: {told}") from error
 
     def _length(self, asked: str) -> int:
         return len(self.tokenizer(asked, add_special_tokens=not self.chat, verbose=False)["input_ids"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def node_texts(dataset: Dataset, side: str, config: TextConfig, split: str | Non
     path = config.item_profiles if side == "item" else config.user_profiles
     if path is not None:
         return load_profiles(path, table[f"{side}_id"].tolist(), split, side, dataset.fingerprint())
-    return row_texts(table, dataset.card.get("text", {}).get(side))
+    return row_texts(table, _told_of_text(dataset).get(side))
 
 
 def node_vectors(
@@ -106,18 +107,29 @@ def node_fingerprint(dataset: Dataset, side: str, config: TextConfig, split: str
     return hashlib.sha256(f"{vectors_sha256(path)} {sorted(settings.items())}".encode()).hexdigest()
 
 
+def _told_of_text(dataset: Dataset) -> dict[str, Any]:
+    """Return what the card says of texts."""
+    told = dataset.card.get("text", {})
+    if not isinstance(told, dict):
+        raise DataError(
+            f"card['text'] of data set '{dataset.name}' must be a mapping, as in {{'item': [['', 'title']]}} "
+            f"(got {told!r})"
+        )
+    return told
+
+
 def _names(dataset: Dataset, side: str) -> list[tuple[str, ...]] | None:
     """Return the names of each row: of the column or columns that the card names, else of the first usual one."""
     table = side_table(dataset, side)
-    named = dataset.card.get("text", {}).get(f"{side}_name")
-    if isinstance(named, list | tuple):
-        columns = list(named)
+    named = _told_of_text(dataset).get(f"{side}_name")
+    if named is None:
+        columns = [column for column in ("title", "name", "words") if column in table.columns][:1]
     else:
-        columns = [column for column in (named, "title", "name", "words") if column in table.columns][:1]
+        columns = list(named) if isinstance(named, list | tuple) else [named]
     for column in columns:
         if column not in table.columns:
             raise DataError(
-                f"card['text']['{side}_name'] asks for column '{column}'{suggest(column, map(str, table.columns))}"
+                f"card['text']['{side}_name'] asks for column '{column}'{suggest(str(column), map(str, table.columns))}"
             )
     if not columns:
         return None

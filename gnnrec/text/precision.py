@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gnnrec.errors import DataError
 from gnnrec.files import write_text
 from gnnrec.text.config import TextConfig
 from gnnrec.text.models import ModelFolder, read_json
@@ -39,14 +40,24 @@ def resolve_dtype(model: ModelFolder, settings: Settings, config: TextConfig, ca
     if not has_bfloat16(config.device):
         return torch.float32
     note = cache_dir / f"precision-{model.identity[:16]}.json"
-    cosine = read_json(note, {}).get(settings.pooling)
+    known = _known(note)
+    cosine = known.get(settings.pooling)
     if cosine is None:
         cosine = _probe(model, settings, config)
-        write_text(note, json.dumps({**read_json(note, {}), settings.pooling: cosine}))
+        write_text(note, json.dumps({**known, settings.pooling: cosine}))
     if cosine >= MIN_COSINE:
         return torch.bfloat16
     log.warning("'%s' in bfloat16 has cosine %.4f to float32: float32 is used", model.name, cosine)
     return torch.float32
+
+
+def _known(note: Path) -> dict[str, float]:
+    try:
+        known = read_json(note, {})
+        return {name: cosine for name, cosine in known.items() if isinstance(cosine, float)}
+    except DataError as error:
+        log.warning("%s: measured again", error)
+        return {}
 
 
 @cache

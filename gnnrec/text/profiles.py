@@ -77,7 +77,9 @@ def read_profiles(path: Path, allow_cut: bool = False) -> dict[str, str]:
             continue
         try:
             record = json.loads(line)
-            name, text = str(record["id"]), to_text(record["text"])
+            name, text = str(record["id"]), record["text"]
+            if not isinstance(text, str | list):
+                raise TypeError("'text' must be a text or a list of them")
         except (ValueError, KeyError, TypeError) as error:  # UnicodeDecodeError is a ValueError, too
             if allow_cut and number == len(lines):
                 break
@@ -86,7 +88,7 @@ def read_profiles(path: Path, allow_cut: bool = False) -> dict[str, str]:
             ) from error
         if name in texts:
             raise DataError(f"line {number} of '{path}' repeats the id '{name}'")
-        texts[name] = text
+        texts[name] = to_text(text)
     return texts
 
 

@@ -91,9 +91,7 @@ def _own_pooling(model: ModelFolder, saved: dict[str, Any]) -> str:
     mode = saved.get("pooling_mode")
     modes = [mode] if isinstance(mode, str) else mode or [_POOLING_FLAGS.get(name, name) for name in flags]
     if not modes:
-        return (
-            "last" if _is_causal(str(read_json(model.path / "config.json", {}).get("model_type"))) else "mean"
-        )
+        return "last" if is_causal(model) else "mean"
     names = {"mean": "mean", "cls": "cls", "last": "last", "lasttoken": "last"}
     if len(modes) != 1 or modes[0] not in names:
         raise ConfigError(
@@ -103,13 +101,14 @@ def _own_pooling(model: ModelFolder, saved: dict[str, Any]) -> str:
     return names[modes[0]]
 
 
-def _is_causal(model_type: str) -> bool:
-    """Return whether models of a type are made to write: the architecture's name is lost where a head is left out."""
+def is_causal(model: ModelFolder) -> bool:
+    """Return whether a model is of a type made to write: the architecture's name is lost where a head is left out."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
 
+    model_type = str(read_json(model.path / "config.json", {}).get("model_type"))
     # BERT and its like have a causal head, too
     return (
         model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

@@ -20,6 +20,8 @@ def render(frame: pd.DataFrame, template: Template) -> list[str]:
     list is joined by ', '. Values stay as they are ('libglib2.0-dev' keeps its dots and dashes); a closing
     full stop is not doubled. A column that the frame lacks is a DataError that names the nearest one.
     """
+    if not isinstance(template, list | tuple):
+        raise DataError(f"a text template is a list of [label, column] pairs (got {template!r})")
     pairs = [_pair(entry) for entry in template]
     parts: list[list[str]] = [[] for _ in range(len(frame))]
     for label, column in pairs:
@@ -64,6 +66,7 @@ def to_text(value: Any) -> str:
 
 
 def _pair(entry: Any) -> tuple[str, str]:
-    if isinstance(entry, str) or len(entry) != 2 or not all(isinstance(part, str) for part in entry):
+    pair = isinstance(entry, list | tuple) and len(entry) == 2
+    if not pair or not all(isinstance(part, str) for part in entry):
         raise DataError(f"a text template is a list of [label, column] pairs (got {entry!r})")
     return entry[0], entry[1]

@@ -39,9 +39,9 @@ def transform(
     if config.control == "shuffled":
         vectors = shuffle(vectors, config.seed, present)
     elif config.control == "gaussian":
-        vectors = gaussian(vectors, config.seed, _fitted(fit_rows, present, "control=gaussian"))
+        vectors = gaussian(vectors, config.seed, fitted_rows(fit_rows, present, "control=gaussian"))
     if config.reduce != "none":
-        rows = _fitted(fit_rows, present, f"reduce={config.reduce}")
+        rows = fitted_rows(fit_rows, present, f"reduce={config.reduce}")
         reduction = fit_reduction(
             vectors[rows],
             config.reduce,
@@ -54,7 +54,8 @@ def transform(
     return np.where(present[:, None], vectors, 0).astype(np.float32)
 
 
-def _fitted(fit_rows: np.ndarray | None, present: np.ndarray, what: str) -> np.ndarray:
+def fitted_rows(fit_rows: np.ndarray | None, present: np.ndarray, what: str) -> np.ndarray:
+    """Return the present rows among `fit_rows`, bool [n]; a ConfigError where these are none or no mask."""
     if fit_rows is None:
         raise ConfigError(f"text.{what} is fitted on training rows: give 'fit_rows'")
     if fit_rows.dtype != bool or fit_rows.shape != present.shape:

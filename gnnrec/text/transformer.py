@@ -43,6 +43,7 @@ class TransformerEncoder:
         self.max_length = min(config.max_length, position_limit(self.tokenizer, self.model))
         self.eos = self._eos() if settings.pooling == "eos" else None
         self.prompt_length = self._prompt_length()
+        self._check_room()
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Encode at least one text."""
@@ -58,11 +59,8 @@ class TransformerEncoder:
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of prompt + text, special tokens included, cut to max_length."""
         limit = self.max_length * _CHARACTERS_PER_TOKEN
-        prepared = [_encodable(self.settings.prompt + text[:limit]) for text in texts]
-        if self.settings.lower_case:
-            prepared = [text.lower() for text in prepared]
         tokens = self.tokenizer(
-            prepared,
+            [self._prompted(text[:limit]) for text in texts],
             truncation=True,
             max_length=self.max_length,
             padding=False,
@@ -106,8 +104,23 @@ class TransformerEncoder:
             )
         return int(eos)
 
+    def _prompted(self, text: str) -> str:
+        """Return prompt and text as the tokenizer gets them."""
+        prompted = encodable(self.settings.prompt + text)
+        return prompted.lower() if self.settings.lower_case else prompted
+
+    def _check_room(self) -> None:
+        """Raise a ConfigError where no token of a text is left beside the prompt: all texts would be the same."""
+        ids = self.tokenizer(self._prompted(""))["input_ids"]
+        around = len(ids) + (self.eos is not None and self.eos not in ids[-1:])
+        if around >= self.max_length:
+            raise ConfigError(
+                f"'max_length' must be above the {around} tokens that text model '{self.name}' makes of the prompt and "
+                f"of what stands around a text (got {self.max_length})"
+            )
+
     def _prompt_length(self) -> int:
-        ids = self.tokenizer(self.settings.prompt)["input_ids"] if self.settings.prompt else []
+        ids = self.tokenizer(self._prompted(""))["input_ids"] if self.settings.prompt else []
         closed = bool(ids) and ids[-1] in self.tokenizer.all_special_ids
         return len(ids) - closed
 
@@ -205,7 +218,9 @@ def quiet() -> Iterator[None]:
 
 def position_limit(tokenizer: Any, model: Any) -> int:
     """Return how many tokens the model takes: learned positions end somewhere."""
-    positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    positions = getattr(model.config, "max_position_embeddings", None) or 0
+    if positions < 1:  # -1 where positions are relative, as in XLNet
+        return tokenizer.model_max_length
     for name, table in model.named_modules():
         # RoBERTa and its like number positions from the one after the padding token's.
         if name.endswith("position_embeddings") and getattr(table, "padding_idx", None) is not None:
@@ -223,7 +238,7 @@ def _batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
         start += size
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Return the text with '?' for each half of a character, which UTF-8 cannot hold."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 

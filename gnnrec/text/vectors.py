@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from safetensors import SafetensorError, safe_open
 
 from gnnrec.errors import DataError
@@ -123,7 +124,7 @@ def _read_npy(path: Path) -> tuple[list[Any] | None, np.ndarray]:
 
 def _read_safetensors(path: Path) -> tuple[list[Any] | None, np.ndarray]:
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="pt") as file:  # numpy knows no bfloat16
             names = set(file.keys())
             if "vectors" not in names:
                 raise DataError(
@@ -131,24 +132,29 @@ def _read_safetensors(path: Path) -> tuple[list[Any] | None, np.ndarray]:
                 )
             table = file.get_tensor("vectors")
             ids = file.get_tensor("ids") if "ids" in names else None
+            if table.dtype != torch.float64:
+                table = table.float()
     except (SafetensorError, OSError, TypeError) as error:
         raise DataError(f"'{path}' is not a whole safetensors file: {error}") from error
     if ids is None:
-        return _read_ids(path), table
+        return _read_ids(path), table.numpy()
     if ids.ndim != 1:
         raise DataError(f"the tensor 'ids' of '{path}' must hold one id per row (got {list(ids.shape)})")
-    return ids.tolist(), table
+    return ids.tolist(), table.numpy()
 
 
 def _read_parquet(path: Path) -> tuple[list[Any] | None, np.ndarray]:
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"'{path}' is not a whole parquet file: {error}") from error
+        told = " ".join(str(error).split())
+        raise DataError(f"'{path}' is not a whole parquet file: {told}") from error
     if "id" not in frame.columns:
         raise DataError(f"'{path}' has no column 'id' (columns: {', '.join(map(str, frame.columns[:5]))})")
+    if frame.empty:
+        raise DataError(f"'{path}' has no rows")
     values = frame.drop(columns="id")
-    if list(values.columns) == ["vector"]:
+    if "vector" in values:
         vectors = values["vector"].tolist()
         if any(not hasattr(one, "__len__") for one in vectors):
             raise DataError(f"column 'vector' of '{path}' must hold a list in every row")
@@ -164,7 +170,8 @@ def _read_ids(path: Path) -> list[Any] | None:
     side_file = _ids_path(path)
     ids = read_json(side_file, None)
     if ids is not None and not (
-        isinstance(ids, list) and all(isinstance(one, str | int | float) for one in ids)
+        isinstance(ids, list)
+        and all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in ids)
     ):
         raise DataError(f"'{side_file}' must hold a list of ids, texts or numbers")
     return ids

@@ -190,6 +190,34 @@ def test_a_chat_keeps_its_template_where_a_prompt_is_cut(
     assert "warning: 11 prompts lost their beginning, for only 16 tokens are read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "template",
+    ["{{ raise_exception('no user') }}", "{% for m in messages %}", "{{ messages[7].content.x.y }}"],
+)
+def test_a_chat_template_that_fails_is_one_line(
+    template: str, dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    model = Path(shutil.copytree(model, tmp_path / "chat"))
+    (model / "chat_template.jinja").write_text(template)
+    assert run(dataset, model, tmp_path / "o.jsonl", "--side", "item") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: the chat template of ")
+    assert error.count("\n") == 1
+
+
+def test_halves_of_characters_are_asked_as_question_marks(model: Path):
+    generator = Generator(find_model(str(model)), max_new_tokens=4)
+    assert generator.answer(["the red \ud83d"]) == generator.answer(["the red ?"])
+
+
+def test_a_model_that_encodes_writes_nothing(model: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(model, tmp_path / "bert"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    with pytest.raises(ConfigError, match="is made to encode, not to write"):
+        Generator(find_model(str(folder)))
+
+
 def test_long_histories_are_sampled_and_cut():
     train = Interactions(np.zeros(30, int), np.arange(30), 1, 30)
     texts = [f"{n:02d} " + "x" * 50 for n in range(30)]

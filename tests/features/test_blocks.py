@@ -226,15 +226,12 @@ def test_a_block_that_says_the_same_of_all_seen_items_is_told(train: Interaction
     assert make(train, [Block("cover", vectors, full)], mode=mode)().isfinite().all()
 
 
-def test_a_block_that_no_seen_item_has_starts_nothing(train: Interactions) -> None:
+def test_a_block_that_no_seen_item_has_is_told(train: Interactions) -> None:
     values = np.random.default_rng(2).normal(size=(NUM_ITEMS, 8)).astype(np.float32)
     block = Block("cover", values, np.arange(NUM_ITEMS) >= SEEN)
-    for start in ("pca", "variance", "full"):
-        with pytest.raises(
-            ConfigError, match=r"must have a text vector .* for 'text_init' \(got 12 such nodes"
-        ):
-            make(train, [block], mode="text_init", start=start)
-    assert make(train, [block], mode="text")().abs().max() < 10  # scaled on those that have it
+    for mode in ("text_init", "text"):
+        with pytest.raises(ConfigError, match="item block 'cover' must be there for a node seen in training"):
+            make(train, [block], mode=mode)
 
 
 def test_blocks_of_another_number_of_rows_are_told(train: Interactions) -> None:

@@ -36,6 +36,16 @@ def test_text_neighbours_against_brute_force(k: int) -> None:
     assert torch.equal(item_emb, before)
 
 
+@pytest.mark.parametrize("cells", [1, 50, 22 * 3])
+def test_neighbours_found_in_blocks_are_the_same(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, seen = make_vectors(NUM_ITEMS), np.arange(NUM_ITEMS) < 22
+    whole = TextNeighbours(vectors, seen, 4, 0.5)
+    monkeypatch.setattr("gnnrec.features.neighbours._CELLS", cells)
+    blocks = TextNeighbours(vectors, seen, 4, 0.5)
+    assert torch.equal(blocks.neighbour, whole.neighbour)
+    torch.testing.assert_close(blocks.weight, whole.weight)
+
+
 def test_items_without_text_have_no_neighbours_and_are_none() -> None:
     vectors, seen = make_vectors(NUM_ITEMS), np.arange(NUM_ITEMS) < 22
     vectors[[3, 24]] = 0

@@ -194,7 +194,10 @@ def test_the_other_controls_hold_for_blocks_too_or_say_why_not(tmp_path: Path):
         ),
         ({"kind": "bag", "columns": ("a",), "min_count": 0}, "'min_count' must be in"),
         ({"kind": "bag", "columns": ("a",), "separator": ""}, "'separator' must not be empty"),
-        ({"columns": ("a",), "text": {"modle": "hash"}}, "unknown key 'modle'.*did you mean 'model'"),
+        (
+            {"columns": ("a",), "text": {"modle": "hash"}},
+            "unknown key 'block.text.modle'.*did you mean 'model'",
+        ),
         ({"columns": ("a",), "text": {"control": "shufled"}}, "did you mean 'shuffled'"),
     ],
 )

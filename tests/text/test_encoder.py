@@ -168,7 +168,8 @@ def test_prompts_pooling_and_dense_layers_of_the_model_are_honoured(
     np.testing.assert_allclose(bare, encode_texts(TEXTS, plain, tmp_path / "c"), atol=1e-6)
 
 
-def test_a_prompt_can_be_left_out_of_pooling(tiny_models: dict[str, Path], tmp_path: Path):
+@pytest.mark.parametrize("prompt", ["the red ", "THE RED "])
+def test_a_prompt_can_be_left_out_of_pooling(prompt: str, tiny_models: dict[str, Path], tmp_path: Path):
     folder = tmp_path / "model"
     shutil.copytree(tiny_models["bert"], folder)
     modules = [{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
@@ -176,7 +177,8 @@ def test_a_prompt_can_be_left_out_of_pooling(tiny_models: dict[str, Path], tmp_p
     (folder / "1_Pooling").mkdir()
     settings = {"pooling_mode_mean_tokens": True, "include_prompt": False}
     (folder / "1_Pooling/config.json").write_text(json.dumps(settings))
-    vectors = encode_texts(["ink"], config_of(folder, prompt="the red ", normalize=False), tmp_path / "c")
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"do_lower_case": True}))
+    vectors = encode_texts(["ink"], config_of(folder, prompt=prompt, normalize=False), tmp_path / "c")
     tokens = AutoTokenizer.from_pretrained(folder)("the red ink", return_tensors="pt")
     with torch.inference_mode():
         states = AutoModel.from_pretrained(folder)(tokens["input_ids"]).last_hidden_state[0]
@@ -382,3 +384,32 @@ def test_a_tokenizer_of_another_model_is_one_clear_error(tiny_models: dict[str, 
     assert encode_texts(["the file"], config_of(folder), tmp_path).shape == (1, 32)
     with pytest.raises(DataError, match="gives token 99999, its weights know"):
         encode_texts(["zebra"], config_of(folder), tmp_path)
+
+
+@pytest.mark.parametrize("family", ["bert", "qwen3"])
+def test_a_prompt_that_leaves_no_room_for_a_text_is_told(
+    family: str, tiny_models: dict[str, Path], tmp_path: Path
+):
+    """All texts would get one vector, and a run would end with numbers."""
+    config = config_of(tiny_models[family], prompt="red ink printer " * 4, max_length=8)
+    with pytest.raises(ConfigError, match=r"'max_length' must be above the 1\d tokens .* \(got 8\)"):
+        encode_texts(TEXTS, config, tmp_path)
+
+
+def test_one_string_is_no_list_of_texts(tiny_models: dict[str, Path], tmp_path: Path):
+    with pytest.raises(DataError, match=r"must be a list of strings \(got the string 'red ink'\)"):
+        encode_texts("red ink", config_of(tiny_models["bert"]), tmp_path)
+
+
+def test_a_broken_note_of_the_precision_is_measured_again(
+    tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gnnrec.text.precision.has_bfloat16", lambda _: True)
+    model, config = find_model(str(tiny_models["bert"])), config_of(tiny_models["bert"], dtype="auto")
+    settings = read_settings(model, config)
+    note = tmp_path / f"precision-{model.identity[:16]}.json"
+    first = resolve_dtype(model, settings, config, tmp_path)
+    kept = note.read_text()
+    note.write_text("")
+    assert resolve_dtype(model, settings, config, tmp_path) == first
+    assert note.read_text() == kept

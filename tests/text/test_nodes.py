@@ -89,9 +89,23 @@ def test_names_for_the_anonymised_control_come_from_the_card_or_a_name_column():
     card["text"]["item_name"] = ["name", "kind"]
     both = node_vectors(replace(DATA, card=card), "item", replace(HASH, control="anonymized"), TRAIN)
     np.testing.assert_array_equal(both.vectors[0], encode_texts(["item. kind: item"], HASH)[0])
-    card["text"]["item_name"] = ["name", "kin"]
-    with pytest.raises(DataError, match="'item_name'] asks for column 'kin', did you mean 'kind'"):
-        node_vectors(replace(DATA, card=card), "item", replace(HASH, control="anonymized"), TRAIN)
+    for wrong in (["name", "kin"], "kin"):
+        card["text"]["item_name"] = wrong
+        with pytest.raises(DataError, match="'item_name'] asks for column 'kin', did you mean 'kind'"):
+            node_vectors(replace(DATA, card=card), "item", replace(HASH, control="anonymized"), TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("title", "card\\['text'\\] of data set .* must be a mapping"),
+        ({"item": 5}, "a text template is a list of .label, column. pairs .got 5."),
+        ({"item": [["", "name"], 7]}, "a text template is a list of .label, column. pairs .got 7."),
+    ],
+)
+def test_a_card_of_another_form_is_told(told: object, message: str):
+    with pytest.raises(DataError, match=message):
+        node_vectors(replace(DATA, card={"text": told}), "item", HASH, TRAIN)
     with pytest.raises(ConfigError, match="needs a name per text"):
         node_vectors(DATA, "user", replace(HASH, control="anonymized"), TRAIN)
 

@@ -63,6 +63,11 @@ def test_what_is_missing_or_unknown_is_warned_of(tmp_path: Path, caplog: pytest.
     ("content", "message"),
     [
         ('{"id": 1, "text": "a"}\n{"id": 2}\n', "line 2 .* 'id' and 'text'"),
+        (
+            '{"id": 1, "text": "a"}\n{"id": 2, "text": {"k": 1}}\n',
+            "line 2 .* must be a text or a list of them",
+        ),
+        ('{"id": 1, "text": true}\n', "line 1 .* must be a text or a list of them"),
         ('{"id": 1, "text": "a"}\nnot json', "line 2"),
         ('{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}\n', "repeats the id '1'"),
         ("[1, 2]\n", "line 1"),

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from gnnrec.errors import DataError
 from gnnrec.text.vectors import load_vectors
@@ -118,12 +120,32 @@ def test_pickles_shapes_and_endings_are_refused(tmp_path: Path):
         load_vectors(tmp_path / "r.parquet", WANTED)
 
 
-@pytest.mark.parametrize("content", ["3", '"ab"', '{"a": 1}', '["a", ["b"], null, "d"]'])
+@pytest.mark.parametrize(
+    "content", ["3", '"ab"', '{"a": 1}', '["a", ["b"], null, "d"]', '["a", true, "x", "d"]']
+)
 def test_ids_that_are_no_list_of_ids_are_refused(content: str, tmp_path: Path):
     path = write(tmp_path, ".npy")
     path.with_name(path.name + ".ids.json").write_text(content)
     with pytest.raises(DataError, match="must hold a list of ids"):
         load_vectors(path, WANTED)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_tensors_of_other_precisions_are_read(dtype: torch.dtype, tmp_path: Path):
+    path = write(tmp_path, ".safetensors")
+    save_tensors({"vectors": torch.from_numpy(VECTORS).to(dtype)}, path)
+    loaded = load_vectors(path, WANTED).vectors
+    np.testing.assert_array_equal(loaded, VECTORS[[3, 1, 0, 0]] * np.array([1, 1, 0, 1])[:, None])
+    assert loaded.dtype == np.float32
+
+
+def test_other_columns_beside_lists_are_passed_over_and_no_rows_are_told(tmp_path: Path):
+    table = pd.DataFrame({"id": IDS, "title": IDS, "vector": list(VECTORS)})
+    table.to_parquet(tmp_path / "v.parquet")
+    assert load_vectors(tmp_path / "v.parquet", WANTED).present.tolist() == [True, True, False, True]
+    table[:0].to_parquet(tmp_path / "empty.parquet")
+    with pytest.raises(DataError, match="has no rows"):
+        load_vectors(tmp_path / "empty.parquet", WANTED)
 
 
 def test_vectors_without_dimensions_or_without_a_list_are_refused(tmp_path: Path):
