@@ -27,6 +27,7 @@ from gnnrec.errors import DataError, GnnrecError
 from gnnrec.files import only_writer, whole_file, write_text
 
 _KNOWN = ("user", "item", "rating", "timestamp", "split")
+_MEANT = {*_KNOWN, "pos", "part"}  # columns of interactions.parquet that are read as something
 _MAIN = ("interactions", "users", "items")
 _NEW = ".new"  # the folder within a native folder where a new set is written
 
@@ -115,6 +116,11 @@ def _read_ids(path: Path, kind: str) -> pd.DataFrame | None:
     frame = _frame(read_parquet(path), path)
     if kind in frame.columns:
         place = frame.pop(kind)
+        if not pd.api.types.is_integer_dtype(place):
+            raise DataError(
+                f"column '{kind}' of '{path}' must hold the number of the {kind}, from 0 to {len(place) - 1} "
+                f"(got {place.dtype}): give a column of another meaning another name"
+            )
         order = np.argsort(place.to_numpy(), kind="stable")
         ids = place.to_numpy()[order]
         if not np.array_equal(ids, np.arange(len(ids))):
@@ -173,14 +179,17 @@ def _stated(card: dict[str, Any], name: str, folder: Path) -> int | None:
 def column(table: pa.Table, name: str, path: Path) -> np.ndarray:
     """Return a column without missing values as numpy; a missing value or a text column is a DataError."""
     values = table[name]
-    if values.null_count:
-        row = int(np.flatnonzero(values.is_null().to_numpy())[0])
-        raise DataError(
-            f"column '{name}' of '{path}' misses {values.null_count} values (the first in row {row})"
-        )
+    _check_whole(table, name, path)
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         raise DataError(f"column '{name}' of '{path}' must hold numbers (got {values.type})")
     return values.to_numpy()
+
+
+def _check_whole(table: pa.Table, name: str, path: Path) -> None:
+    missing = table[name].null_count
+    if missing:
+        row = int(np.flatnonzero(table[name].is_null().to_numpy())[0])
+        raise DataError(f"column '{name}' of '{path}' misses {missing} values (the first in row {row})")
 
 
 def _parts(table: pa.Table, name: str, path: Path) -> np.ndarray:
@@ -191,6 +200,7 @@ def _parts(table: pa.Table, name: str, path: Path) -> np.ndarray:
         if len(parts) and not (parts.min() >= 0 and parts.max() <= 2):
             raise DataError(f"column '{name}' of '{path}' must hold 0 (train), 1 (validation) or 2 (test)")
         return parts.astype(np.int8)
+    _check_whole(table, name, path)
     words = pd.Series(_frame(table.select([name]), path)[name]).astype(str)
     codes = {}
     for word in words.unique():
@@ -278,7 +288,24 @@ def _undo(folder: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
 
 
+def _check_names(dataset: Dataset) -> None:
+    """Raise a DataError for a column that would be read as something else."""
+    context = () if dataset.context is None else map(str, dataset.context.columns)
+    tables = (
+        ("users", map(str, dataset.users.columns), {"user"}),
+        ("items", map(str, dataset.items.columns), {"item"}),
+        ("context", context, _MEANT),
+    )
+    for table, names, meant in tables:
+        for name in sorted(meant.intersection(names)):
+            raise DataError(
+                f"column '{name}' of the table '{table}' of data set '{dataset.name}' has a meaning of its own "
+                f"in native form ({', '.join(sorted(meant))}): rename it"
+            )
+
+
 def _write_files(dataset: Dataset, folder: Path) -> None:
+    _check_names(dataset)
     rows = dataset.interactions
     order = rows.canonical_order()
     columns: dict[str, np.ndarray] = {"user": rows.user, "item": rows.item}

@@ -114,6 +114,17 @@ def test_a_count_in_the_card_that_is_no_number_is_told(tmp_path: Path) -> None:
         ),
         ({"interactions": {"user": [0], "item": [3], "split": [7]}}, r"0 \(train\), 1 \(validation\)"),
         ({"interactions": {"user": [0], "item": [3], "split": ["fold"]}}, "cannot tell whether 'fold'"),
+        (
+            {"interactions": {"user": [0, 0], "item": [0, 1], "part": ["train", None]}},
+            r"column 'part' .* misses 1 values \(the first in row 1\)",
+        ),
+        (
+            {
+                "interactions": {"user": [0, 0], "item": [0, 1]},
+                "items": {"item": ["pear", None], "item_id": ["a", "b"]},
+            },
+            r"column 'item' .*items\.parquet' must hold the number of the item, from 0 to 1",
+        ),
         ({"interactions": {"user": [0], "item": [3], "rating": [-1.0]}}, "'rating' must be finite"),
         (
             {"interactions": {"user": [0], "item": [3]}, "items": {"item_id": ["a"]}},
@@ -132,6 +143,22 @@ def test_a_count_in_the_card_that_is_no_number_is_told(tmp_path: Path) -> None:
 def test_broken_folders_are_told(tmp_path: Path, tables: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_dataset(write(tmp_path / "set", **tables))
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("users", "user"), ("items", "item"), *(("context", name) for name in ("item", "pos", "part", "split"))],
+)
+def test_a_column_that_would_be_read_as_something_else_is_not_written(
+    planted: Dataset, tmp_path: Path, table: str, column: str
+) -> None:
+    """A column `item` of an item table used to put the items in its own order."""
+    rows = len(getattr(planted, "interactions" if table == "context" else table))
+    known = pd.DataFrame(index=range(rows)) if table == "context" else getattr(planted, table)
+    changed = replace(planted, **{table: known.assign(**{column: np.arange(rows)[::-1]})})
+    with pytest.raises(DataError, match=f"column '{column}' of the table '{table}' .* rename it"):
+        write_native(changed, tmp_path / "set")
+    assert not (tmp_path / "set" / "card.json").exists()
 
 
 def test_names_are_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

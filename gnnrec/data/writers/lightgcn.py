@@ -55,4 +55,5 @@ def _write_list(part: Interactions, path: Path, all_users: bool) -> None:
 def _write_ids(names: pd.Series, path: Path) -> None:
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write("org_id remap_id\n")
-        stream.writelines(f"{name} {place}\n" for place, name in enumerate(names))
+        one_line = names.str.replace(r"[\r\n]+", " ", regex=True)
+        stream.writelines(f"{name} {place}\n" for place, name in enumerate(one_line))

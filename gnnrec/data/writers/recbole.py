@@ -6,6 +6,7 @@ Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -38,6 +39,7 @@ def write_recbole(
     folder = Path(folder)
     name = name or folder.name
     users, items = _ids(dataset.users, "user_id"), _ids(dataset.items, "item_id")
+    _check_columns(dataset)
     if split is None:
         parts = {f"{name}.inter": dataset.interactions}
     else:
@@ -91,6 +93,14 @@ def _typed(table: pd.DataFrame, key: str) -> pd.DataFrame:
             kind = "token_seq" if column in ("text", "title") else "token"
             columns[f"{column}:{kind}"] = _one_field(as_text(values))
     return pd.DataFrame(columns)
+
+
+def _check_columns(dataset: Dataset) -> None:
+    for column in (*dataset.users.columns, *dataset.items.columns):
+        if re.search(r"[:\t\r\n]", str(column)):
+            raise DataError(
+                f"column {column!r} cannot be written, for a name ends at a colon or a tab: rename it"
+            )
 
 
 def _ids(table: pd.DataFrame, key: str) -> pd.Series:

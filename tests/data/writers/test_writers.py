@@ -75,6 +75,22 @@ def test_recbole_ids_are_one_field(tmp_path: Path) -> None:
         write_recbole(alike, tmp_path / "toy")
 
 
+@pytest.mark.parametrize("column", ["a:b", "a\tb"])
+def test_recbole_has_no_place_for_colons_and_tabs_in_names(
+    planted: Dataset, tmp_path: Path, column: str
+) -> None:
+    with pytest.raises(DataError, match="cannot be written, for a name ends at a colon or a tab"):
+        write_recbole(replace(planted, items=planted.items.assign(**{column: 1})), tmp_path / "toy")
+    assert not (tmp_path / "toy").exists()
+
+
+def test_lightgcn_ids_of_two_lines_are_written_as_one(planted: Dataset, tmp_path: Path) -> None:
+    items = planted.items.assign(item_id=[f"a\n{i}" for i in range(planted.num_items)])
+    split = make_split(planted, "random", 0)
+    folder = write_lightgcn(split, tmp_path / "lists", replace(planted, items=items))
+    assert read_lightgcn(folder).items["item_id"].tolist() == [f"a {i}" for i in range(planted.num_items)]
+
+
 def test_recbole_parts_come_back_as_published(planted: Dataset, tmp_path: Path) -> None:
     split = planted.split("random", seed=1)
     back = read_recbole(write_recbole(planted, tmp_path / "toy", split))
