@@ -9,6 +9,7 @@ from gnnrec.text.blocks import BlockConfig
 
 MODES = ("id", "text", "text_init", "id_text", "spectral")
 USER_MODES = ("id", "text", "profile", "id_text", "id_profile", "profile_init", "spectral")
+USER_PROJECTIONS = ("text", "profile", "id_text", "id_profile")
 COMBINATIONS = ("sum", "concat", "gate", "residual")
 STARTS = ("pca", "variance", "full")
 _SHARING = tuple((mode, users) for mode in ("text", "id_text") for users in ("profile", "id_profile"))
@@ -91,6 +92,27 @@ class InitConfig:
                 "'combine'=residual needs an id beside the text in 'init': mode=id_text, users=id_text or "
                 f"users=id_profile (got mode={self.mode}, users={self.users})"
             )
+        for name, reader in self._unread().items():
+            usual = getattr(InitConfig, name)
+            if getattr(self, name) != usual:
+                raise ConfigError(
+                    f"'{name}' has no say in 'init' without {reader} (got {getattr(self, name)} with mode={self.mode}, "
+                    f"users={self.users}): leave it at {usual}"
+                )
+
+    def _unread(self) -> dict[str, str]:
+        """Return the keys that these modes do not read, each with what would read it."""
+        projection = "a projection of text (mode=text or id_text, users=text, profile, id_text or id_profile)"
+        unread = {}
+        if "id_" not in self.mode + self.users:
+            unread["id_dropout"] = "an id beside the text (mode=id_text, users=id_text or id_profile)"
+        if self.mode not in ("text", "id_text") and self.users not in USER_PROJECTIONS:
+            unread |= {"hidden": projection, "experts": projection}
+        if self.mode != "text_init":
+            unread["start"] = "mode=text_init"
+        if not self.neighbours:
+            unread["own_weight"] = "neighbours"
+        return unread
 
     @property
     def needs_item_text(self) -> bool:

@@ -24,6 +24,7 @@ from gnnrec.features import (
     TextTable,
     make_features,
 )
+from gnnrec.features.config import USER_PROJECTIONS
 from tests.features.helpers import NUM_ITEMS, NUM_USERS, WIDTH, centred_vectors, make, make_vectors, randomise
 
 # spectral goes with spectral alone
@@ -31,7 +32,11 @@ OWN_MODES, OWN_USERS = ([mode for mode in modes if mode != "spectral"] for modes
 
 VARIANTS = [
     *({"mode": mode, "users": users} for mode, users in product(OWN_MODES, OWN_USERS)),
-    *({"mode": mode, "users": users, "hidden": 16} for mode, users in product(OWN_MODES, OWN_USERS)),
+    *(
+        {"mode": mode, "users": users, "hidden": 16}
+        for mode, users in product(OWN_MODES, OWN_USERS)
+        if mode in ("text", "id_text") or users in USER_PROJECTIONS
+    ),
     *({"mode": "id_text", "users": users, "combine": how} for users, how in product(OWN_USERS, COMBINATIONS)),
     *({"mode": "text_init", "users": users, "start": start} for users, start in product(OWN_USERS, STARTS)),
     *({"mode": mode, "users": "id_profile", "experts": 3} for mode in OWN_MODES),

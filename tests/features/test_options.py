@@ -48,6 +48,14 @@ def test_which_texts_are_needed(options: dict, needs: tuple[bool, bool]) -> None
         ({"combine": "residual", "mode": "text", "users": "profile"}, "needs an id beside the text"),
         ({"shared": True}, "'shared' needs mode=text or id_text with users=profile"),
         ({"shared": True, "mode": "text", "users": "text"}, r"got mode=text, users=text"),
+        ({"hidden": 8}, r"'hidden' has no say in 'init' without a projection of text .*\(got 8 with mode=id"),
+        ({"experts": 2, "mode": "text_init"}, "'experts' has no say .* without a projection of text"),
+        ({"id_dropout": 0.5, "mode": "text"}, "'id_dropout' has no say .* without an id beside the text"),
+        (
+            {"start": "full", "mode": "text"},
+            "'start' has no say .* without mode=text_init .*: leave it at pca",
+        ),
+        ({"own_weight": 0.0, "mode": "text"}, "'own_weight' has no say .* without neighbours"),
     ],
 )
 def test_a_wrong_option_is_told(options: dict, told: str) -> None:
