@@ -35,19 +35,23 @@ ADDRESSES = {
 
 def read(folder: Path, category: str, name: str) -> Dataset:
     """Read the reviews and metadata files of a category in a folder."""
-    files = [
-        path
-        for path in sorted(folder.iterdir())
-        if ".json" in path.name and category.lower() in path.name.lower()
-    ]
+    present = [path for path in sorted(folder.iterdir()) if ".json" in path.name]
+    files = [path for path in present if _is_of(path, category)]
     metadata = [path for path in files if path.name.startswith("meta_")]
     reviews = [path for path in files if path not in metadata]
     if len(reviews) != 1 or len(metadata) > 1:
-        found = ", ".join(path.name for path in files) or "none"
+        found = ", ".join(path.name for path in (files or present)[:12]) or "none"
         raise DataError(
-            f"'{folder}' must hold one reviews file and at most one meta_ file of '{category}' (found: {found})"
+            f"'{folder}' must hold one reviews file and at most one meta_ file of '{category}', named "
+            f"{category}, {category}_5 or reviews_{category}_5 (found: {found})"
         )
     return read_amazon(reviews[0], metadata[0] if metadata else None, name)
+
+
+def _is_of(path: Path, category: str) -> bool:
+    """Return whether a file of reviews or metadata is that of the category; All_Beauty is not that of Beauty."""
+    stem = path.name.lower().partition(".json")[0].removeprefix("meta_").removeprefix("reviews_")
+    return stem in (category.lower(), f"{category.lower()}_5")
 
 
 def main() -> int:

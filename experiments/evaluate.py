@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ from gnnrec.data.groups import item_groups, user_groups
 from gnnrec.data.splits import Split, make_split
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range
 from gnnrec.evaluation.evaluate import evaluate
-from gnnrec.evaluation.foreign import evaluate_lists, read_embeddings, read_run
+from gnnrec.evaluation.foreign import check_once, evaluate_lists, read_embeddings, read_run
 from gnnrec.evaluation.measure import ALL_BEYOND, DEFAULT_METRICS, Plan
 from gnnrec.evaluation.pairs import click_metrics, rating_metrics
 from gnnrec.evaluation.result import Evaluation, describe_groups, figure_arrays
@@ -277,11 +278,7 @@ def _report(evaluation: Evaluation, path: Path) -> None:
 
 def _evaluate_pairs(arguments: argparse.Namespace) -> dict[str, float]:
     path = Path(arguments.clicks if arguments.ratings is None else arguments.ratings)
-    try:
-        separator = "\t" if path.suffix in (".tsv", ".txt") else ","
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, sep=separator)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read '{path}' ({str(error).splitlines()[0]})") from error
+    frame = _read_pairs(path)
     for column in ("label", "prediction"):
         if column not in frame.columns:
             raise DataError(
@@ -294,6 +291,31 @@ def _evaluate_pairs(arguments: argparse.Namespace) -> dict[str, float]:
         return rating_metrics(label, prediction)
     user = frame["user"].to_numpy() if "user" in frame.columns else None
     return click_metrics(label, prediction, threshold=arguments.threshold, user=user)
+
+
+def _read_pairs(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+            names = frame.columns.tolist()
+        else:
+            separator = "\t" if path.suffix in (".tsv", ".txt") else ","
+            # Read as a row, since pandas gives repeated names of a header other names.
+            first = pd.read_csv(path, sep=separator, header=None, dtype=str, keep_default_na=False, nrows=1)
+            names = first.iloc[0].tolist()
+            with warnings.catch_warnings():
+                # Without index_col pandas takes the first field of longer rows for an index, with it cuts them off.
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = pd.read_csv(path, sep=separator, index_col=False)
+    except pd.errors.ParserWarning as error:
+        raise DataError(
+            f"'{path}' has rows with more fields than its header, from the first on: expected {len(names)} "
+            f"({', '.join(names)})"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read '{path}' ({str(error).splitlines()[0]})") from error
+    check_once(names, ("label", "prediction", "user"), path)
+    return frame
 
 
 if __name__ == "__main__":

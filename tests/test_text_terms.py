@@ -177,14 +177,12 @@ def test_at_most_so_many_nodes_are_restored_but_all_are_masked(
     assert int((step.encoder.seen[0] == term.token).all(dim=1).sum()) > 3
 
 
-def test_nothing_to_align_is_zero(train: Interactions, vectors: np.ndarray) -> None:
+def test_nothing_to_align_is_told(train: Interactions, vectors: np.ndarray) -> None:
     vectors = np.zeros_like(vectors)
     vectors[7] = 1  # only the unseen item has a text
-    options = {"out_dim": DIM, "train": train, "item_vectors": vectors}
-    for term in (TextContrast(**options), TextReconstruction(dim=DIM, **options)):  # type: ignore[arg-type]
-        value = term(make_step(train))
-        assert float(value) == 0
-    assert torch.isfinite(value)
+    for term in (TextContrast, TextReconstruction):
+        with pytest.raises(ConfigError, match="must be there for a node seen in training"):
+            term(out_dim=DIM, train=train, item_vectors=vectors)
 
 
 def test_every_trained_part_gets_a_gradient(train: Interactions, vectors: np.ndarray) -> None:

@@ -111,13 +111,37 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(path):
         if not line.strip():
             continue
+        value = _parse(line, path, number)
+        if not isinstance(value, dict):
+            raise DataError(f"'{path}' line {number}: expected an object (got {type(value).__name__})")
+        yield number, value
+
+
+def _parse(line: str, path: str | Path, number: int) -> Any:
+    try:
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
             value = _literal(line, path, number, error)
-        if not isinstance(value, dict):
-            raise DataError(f"'{path}' line {number}: expected an object (got {type(value).__name__})")
-        yield number, value
+        return _without_surrogates(value) if "\\ud" in line.lower() else value
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"'{path}' line {number}: a number of too many digits, or lists and objects nested too deeply"
+        ) from error
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Return a value of JSON with '?' for each half of a surrogate pair: no file can hold these."""
+    if isinstance(value, str):
+        joined = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return joined.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(one) for one in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+    return value
 
 
 def _literal(line: str, path: str | Path, number: int, error: json.JSONDecodeError) -> Any:

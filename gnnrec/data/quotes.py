@@ -12,6 +12,9 @@ import pyarrow as pa
 from gnnrec.data.files import read_lines
 from gnnrec.errors import DataError
 
+UNIT = "\x1f"
+"""What stands for a separator of several characters, which parsers do not take: no text holds it."""
+
 _CHUNK = 1 << 22
 
 
@@ -24,22 +27,24 @@ def check_quotes(path: Path, separator: str, encoding: str) -> None:
     if not _has_quotes(path):
         return
     taken: list[str] = []
-    rows = csv.reader(_taking(path, encoding, taken), delimiter=separator)
+    delimiter = separator if len(separator) == 1 else UNIT
+    lines = (line.replace(separator, delimiter) for line in _lines(path, encoding))
+    rows = csv.reader(_taking(lines, taken), delimiter=delimiter)
     limit = csv.field_size_limit(2**31 - 1)  # one for the process; a long text is no fault
     first = 1
     try:
         for _ in rows:
             if len(taken) > 1:
-                _check_row(taken, first, rows.line_num, path, separator)
+                _check_row(taken, first, rows.line_num, path, delimiter)
             first = rows.line_num + 1
             taken.clear()
     finally:
         csv.field_size_limit(limit)
 
 
-def _check_row(lines: list[str], first: int, last: int, path: Path, separator: str) -> None:
+def _check_row(lines: list[str], first: int, last: int, path: Path, delimiter: str) -> None:
     try:
-        for _ in csv.reader(lines, delimiter=separator, strict=True):
+        for _ in csv.reader(lines, delimiter=delimiter, strict=True):
             pass
     except csv.Error as error:
         raise DataError(
@@ -56,9 +61,15 @@ def _has_quotes(path: Path) -> bool:
     return False
 
 
-def _taking(path: Path, encoding: str, taken: list[str]) -> Iterator[Any]:
-    """Yield the lines of a file, each put into `taken` before; a carriage return alone ends one, too."""
+def _lines(path: Path, encoding: str) -> Iterator[str]:
+    """Yield the lines of a file; a carriage return alone ends one, too."""
     for _, text in read_lines(path, encoding):
         for line in text.split("\r"):
-            taken.append(line + "\n")
-            yield taken[-1]
+            yield line + "\n"
+
+
+def _taking(lines: Iterator[str], taken: list[str]) -> Iterator[Any]:
+    """Yield the lines, each put into `taken` before."""
+    for line in lines:
+        taken.append(line)
+        yield line

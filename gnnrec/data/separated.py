@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv as pc
 
 from gnnrec.data.files import TRUNCATED, check_bom, check_encoding, read_lines
-from gnnrec.data.quotes import check_quotes
+from gnnrec.data.quotes import UNIT, check_quotes
 from gnnrec.errors import DataError
 
 MISSING = ["", "NA", "NaN", "nan", "NULL"]
 """How separated files write that a number is missing."""
-
-_UNIT = "\x1f"
 
 
 def read_table(
@@ -45,6 +44,7 @@ def read_table(
     if path.stat().st_size == 0:
         raise DataError(f"'{path}' is empty")
     check_encoding(encoding)
+    _check_separator(separator)
 
     def parse(use_threads: bool) -> pa.Table:
         return pc.read_csv(
@@ -53,7 +53,7 @@ def read_table(
                 column_names=names, encoding=encoding, block_size=1 << 22, use_threads=use_threads
             ),
             parse_options=pc.ParseOptions(
-                delimiter=separator if len(separator) == 1 else _UNIT,
+                delimiter=separator if len(separator) == 1 else UNIT,
                 quote_char='"' if quote else False,
                 newlines_in_values=quote,
             ),
@@ -75,7 +75,7 @@ def read_table(
             if pa.types.is_binary(kind):  # what the parser takes for text that is not UTF-8
                 _find_bad_line(path, encoding)
                 raise DataError(f"column '{name}' of '{path}' holds bytes that are not {encoding}")
-        return table
+        return _with_separators(table, separator) if quote and len(separator) > 1 else table
     except pa.ArrowKeyError as error:
         raise _column_error(path, separator, columns or [], encoding) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -90,21 +90,36 @@ def read_table(
         raise DataError(f"cannot read '{path}': {' '.join(reason.split())}") from error
 
 
+def _check_separator(separator: str) -> None:
+    if not separator.isascii() or not separator or set(separator) & set('"\r\n'):
+        raise DataError(
+            f"the separator must be ASCII characters without quotes and line ends (got {separator!r})"
+        )
+
+
 def _source(path: Path, separator: str) -> Any:
     """Return what the parser reads; a long separator is replaced by a character that no text holds."""
     stream = pa.input_stream(str(path))
     if len(separator) == 1:
         return stream
     with stream:
-        return pa.BufferReader(stream.read().replace(separator.encode(), _UNIT.encode()))
+        return pa.BufferReader(stream.read().replace(separator.encode(), UNIT.encode()))
+
+
+def _with_separators(table: pa.Table, separator: str) -> pa.Table:
+    """Return a table with the long separator back in the text of quoted fields that hold it."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            text = pa.compute.replace_substring(table[field.name], UNIT, separator)
+            table = table.set_column(place, field.name, text)
+    return table
 
 
 def _header(path: Path, separator: str, encoding: str) -> list[str]:
     for _, line in read_lines(path, encoding):
         first = line.partition("\r")[0]  # which ends a line, too
-        return (
-            next(csv.reader([first], delimiter=separator)) if len(separator) == 1 else first.split(separator)
-        )
+        delimiter = separator if len(separator) == 1 else UNIT
+        return next(csv.reader([first.replace(separator, delimiter)], delimiter=delimiter))
     return []
 
 

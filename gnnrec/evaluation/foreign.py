@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,8 @@ def read_run(
     ids of the data set, compared as text as they stand there, be they NA or null. Quotes mean something in csv and tsv
     with a header alone.
 
-    Raises DataError for unknown ids, repeated pairs, scores that are no finite numbers, rows with more fields than the
-    first and unreadable files.
+    Raises DataError for unknown ids, repeated columns, repeated pairs, scores that are no finite numbers, rows with
+    more fields than the first and unreadable files.
     """
     frame = _read_frame(Path(path))
     if frame.empty:
@@ -62,6 +63,7 @@ def read_run(
         if not found:
             known = ", ".join(map(str, frame.columns))
             raise DataError(f"'{path}' has no column '{role}' (found: {known})")
+        check_once(frame.columns, found[:1], path)
         columns[role] = frame[found[0]]
     score = np.asarray(pd.to_numeric(columns["score or rank"], errors="coerce"), dtype=np.float64)
     score = score if "score" in frame.columns else -score
@@ -77,6 +79,14 @@ def read_run(
             f"'{path}' names {repeats} pairs more than once: each user's list must hold an item once"
         )
     return RankedPairs(name, user, item, score)
+
+
+def check_once(columns: Iterable[object], names: Iterable[str], path: str | Path) -> None:
+    """Raise a DataError where one of `names` is the name of several columns."""
+    counts = Counter(columns)
+    for name in names:
+        if counts[name] > 1:
+            raise DataError(f"'{path}' has {counts[name]} columns '{name}': expected one")
 
 
 def _read_frame(path: Path) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def _calibration_error(label: np.ndarray, probability: np.ndarray, num_bins: int
 
 
 def _checked(label: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    y, p = (np.asarray(values, dtype=np.float64) for values in (label, prediction))
+    y, p = _numbers(label), _numbers(prediction)
     if y.ndim != 1 or y.shape != p.shape:
         raise DataError(f"labels and predictions must be two lists of one length (got {y.shape}, {p.shape})")
     if not len(y):
@@ -103,3 +103,10 @@ def _checked(label: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.
         if not np.isfinite(values).all():
             raise DataError(f"{(~np.isfinite(values)).sum()} of {len(values)} {name} are no finite numbers")
     return y, p
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype == object:  # what pandas makes of its own missing values, which are no float
+        array = np.where(pd.isna(array), np.nan, array)
+    return array.astype(np.float64)

@@ -34,7 +34,8 @@ class Comparison:
         first, second: means over users.
         difference: mean of first - second.
         low, high: 95 % BCa bootstrap interval of the difference.
-        effect_size: Cohen's d of paired samples, mean difference / its standard deviation over users.
+        effect_size: Cohen's d of paired samples, mean difference / its standard deviation over users; NaN where all
+            users differ by the same.
         p_t, p_wilcoxon, p_permutation: two-sided p-values over users.
         num_seeds: of the model with fewer.
         p_seeds: two-sided paired t-test over the means of the seeds, of the same users; NaN for fewer than two, where
@@ -68,18 +69,19 @@ def compare(
     """Return every paired comparison of two models, users averaged over seeds first.
 
     Args:
-        paired_seeds: whether row s of both arrays has one seed; False leaves out `p_seeds`, and the arrays may then
-            have different numbers of rows.
+        paired_seeds: whether row s of both arrays has one seed, a single row standing for all; False leaves out
+            `p_seeds`, and the arrays may then have different numbers of rows.
         seeded: whether either model depends on a seed; False expects one row of each, and no warning of few seeds.
 
     Raises DataError for arrays of different shapes or without a user known to both.
     """
     by_seed = [np.atleast_2d(np.asarray(values, dtype=np.float64)) for values in (first, second)]
+    if paired_seeds:
+        _check_paired(*by_seed)
     difference, known = _difference(*by_seed)
     means = [float(values[:, known].mean()) for values in by_seed]
     rng = np.random.default_rng(seed)
     low, high = bca_interval(difference, _CONFIDENCE, _NUM_RESAMPLES, rng)
-    spread = difference.std(ddof=1) if len(difference) > 1 else 0.0
     num_seeds = min(len(values) for values in by_seed)
     return Comparison(
         num_users=len(difference),
@@ -89,13 +91,27 @@ def compare(
         difference=float(difference.mean()),
         low=low,
         high=high,
-        effect_size=float(difference.mean() / spread) if spread > 0 else float("nan"),
+        effect_size=_effect_size(difference, max(float(np.abs(v[:, known]).max()) for v in by_seed)),
         p_t=paired_t(difference),
         p_wilcoxon=wilcoxon(difference),
         p_permutation=sign_flip(difference, _NUM_RESAMPLES, rng),
         p_seeds=_over_seeds(*(v[:, known].mean(axis=1) for v in by_seed)) if paired_seeds else float("nan"),
         warning=_warning(len(difference), num_seeds if seeded else MIN_SEEDS),
     )
+
+
+def _check_paired(first: np.ndarray, second: np.ndarray) -> None:
+    if len(first) != len(second) and min(len(first), len(second)) > 1:
+        raise DataError(
+            f"paired seeds need as many rows of both models (got {len(first)} and {len(second)} seeds); "
+            "use paired_seeds=False"
+        )
+
+
+def _effect_size(difference: np.ndarray, scale: float) -> float:
+    """Return the mean over the standard deviation, NaN where that is rounding of values as large as `scale`."""
+    spread = difference.std(ddof=1) if len(difference) > 1 else 0.0
+    return float(difference.mean() / spread) if spread > _ROUNDING * scale else float("nan")
 
 
 def _difference(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

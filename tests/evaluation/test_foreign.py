@@ -92,6 +92,8 @@ def test_short_lists_are_counted_and_not_filled_up(tmp_path: Path) -> None:
         ("user,item,score\nu1,item 1,nan\n", "1 of 1 scores of 'model'"),
         ("user,item\nu1,item 1\n", "no column 'score or rank'"),
         ("user,score\nu1,1\n", "no column 'item'"),
+        ("user,item,score,score\nu1,item 1,1,2\n", "has 2 columns 'score': expected one"),
+        ("user,item,user,score\nu1,item 1,u2,1\n", "has 2 columns 'user': expected one"),
         ("u1,item 1,3\n", "3 columns where the TREC run format has 6"),
         ("user,item,score\nu1,item 1,1\nu1,item 2,2,3\n", "Expected 3 fields in line 3, saw 4"),
         ("user,item,score\nu1,u2,item 1,1\n", "Expected 3 fields in line 2, saw 4"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gnnrec.errors import ConfigError, DataError
@@ -98,3 +99,10 @@ def test_pairs_without_a_user_are_in_no_users_auc() -> None:
         user = np.array(["a", "a", missing, missing], dtype=object)
         assert click_metrics(y, p, user=user)["gauc"] == 1
     assert np.isnan(click_metrics(y, p, user=np.array([None] * 4, dtype=object))["gauc"])
+
+
+def test_missing_values_of_pandas_are_missing() -> None:
+    label = pd.Series([True, False, None], dtype="boolean").to_numpy()
+    with pytest.raises(DataError, match="1 of 3 labels are no finite numbers"):
+        click_metrics(label, np.array([0.9, 0.4, 0.5]))
+    assert click_metrics(label[:2], np.array([0.9, 0.4])) == click_metrics(LABEL[:2], PROBABILITY[:2])

@@ -157,3 +157,15 @@ def test_arrays_that_do_not_match() -> None:
         compare(np.ones(3), np.ones(4))
     with pytest.raises(DataError, match="no user has a value in both"):
         compare(np.array([1.0, np.nan]), np.array([np.nan, 1.0]))
+    with pytest.raises(DataError, match=r"got 2 and 3 seeds\); use paired_seeds=False"):
+        compare(np.ones((2, 4)), np.ones((3, 4)))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
+def test_a_spread_that_is_rounding_gives_no_effect_size(scale: float) -> None:
+    values = np.random.default_rng(0).random(50)
+    assert np.isnan(compare(scale * values, scale * (values - 0.1)).effect_size)
+    noise = np.random.default_rng(1).normal(scale=1e-6, size=50)
+    difference = scale * values - scale * (values - noise)
+    expected = difference.mean() / difference.std(ddof=1)
+    assert compare(scale * values, scale * (values - noise)).effect_size == expected

@@ -127,6 +127,41 @@ def test_bad_command_lines_of_pairs(words: tuple, message: str, capsys: pytest.C
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "label,prediction\n4,3.5,1\n2,2.5,1\n",
+            "more fields than its header, from the first on: expected 2 (label",
+        ),
+        (
+            "label,prediction\n4,3.5,1\n2,2.5\n",
+            "more fields than its header, from the first on: expected 2 (label",
+        ),
+        ("label,prediction\n4,3.5\n2,2.5,1\n", "Expected 2 fields in line 3, saw 3"),
+        ("label,label,prediction\n4,3.5,1\n", "pairs.csv' has 2 columns 'label': expected one"),
+        ("label,prediction\n4,3.5\n2\n", "1 of 2 predictions are no finite numbers"),
+    ],
+)
+def test_tables_of_pairs_that_cannot_be_used(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(text)
+    assert run("--ratings", path) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+def test_missing_click_labels_of_any_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for dtype in ("boolean", "Int64", "Float64"):
+        label = pd.array([1, 0, None], dtype=dtype)
+        pd.DataFrame({"label": label, "prediction": [0.9, 0.4, 0.5]}).to_parquet(tmp_path / "pairs.parquet")
+        assert run("--clicks", tmp_path / "pairs.parquet") == 2
+        assert "1 of 3 labels are no finite numbers" in capsys.readouterr().err
+
+
 def test_another_scoring_is_another_model_and_other_ids_are_evaluated_anew(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

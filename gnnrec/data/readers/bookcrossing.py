@@ -19,6 +19,8 @@ from gnnrec.data.files import csv_rows, find_file, find_optional, read_lines
 from gnnrec.data.quotes import check_quotes
 from gnnrec.errors import DataError
 
+_RATINGS = {str(value) for value in range(11)}
+
 
 def read_bookcrossing(folder: str | Path, name: str = "book-crossing") -> Dataset:
     """Return ratings 0 to 10 as interactions (0 means implicit), books as items, users with place and age.
@@ -32,7 +34,7 @@ def read_bookcrossing(folder: str | Path, name: str = "book-crossing") -> Datase
     users, items, ratings = IdCollector(), IdCollector(), []
     _, rows = _open(path)
     for number, row in rows:
-        if len(row) != 3 or not row[2].strip().isdecimal():
+        if len(row) != 3 or row[2].strip() not in _RATINGS:
             raise DataError(
                 f"'{path}' line {number}: expected user, ISBN and a rating from 0 to 10 (got {row[:4]})"
             )
@@ -79,7 +81,9 @@ def _read_books(folder: Path, notes: dict[str, int]) -> pd.DataFrame | None:
     if path is None:
         return None
     columns = ["item_id", "title", "author", "year", "publisher"]
-    books = _whole_rows(path, columns, "book", notes).map(html.unescape)
+    books = _whole_rows(path, columns, "book", notes)
+    # not the ids, which the ratings hold as written
+    books[columns[1:]] = books[columns[1:]].map(html.unescape)
     pieces = [books[name].str.strip() for name in ("title", "author", "publisher", "year")]
     books["text"] = [". ".join(piece for piece in row if piece and piece != "0") for row in zip(*pieces)]
     return books

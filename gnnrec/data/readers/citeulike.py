@@ -112,9 +112,15 @@ def _abstracts(folder: Path) -> list[str] | None:
                 raise DataError(
                     f"'{table}' line {reader.line_num}: no whole number in column 'doc.id'"
                 ) from error
+            if place < 0:
+                raise DataError(
+                    f"'{table}' line {reader.line_num}: doc.id must be at least 1 (got {place + 1})"
+                )
             fields = [" ".join((row.get(name) or "").split()) for name in ("raw.title", "raw.abstract")]
             texts[place] = ". ".join(field for field in fields if field)
-        return [texts.get(place, "") for place in range(max(texts, default=-1) + 1)]
+        count = max(texts, default=-1) + 1
+        check_numbering("article (doc.id - 1)", count, len(texts), table)
+        return [texts.get(place, "") for place in range(count)]
     raw = find_optional(folder, "rawtext.dat")
     if raw is None:
         return None

@@ -15,6 +15,10 @@ from gnnrec.data.dataset import Dataset
 from gnnrec.data.files import find_file, find_optional
 from gnnrec.data.separated import read_table
 
+_WHOLE = ("userID", "artistID", "friendID", "tagID", "id", "weight", "timestamp", "day", "month", "year")
+# types that were guessed would be those of text for the whole column, where one row is bad
+_TYPES = {**dict.fromkeys(_WHOLE, pa.int64()), **dict.fromkeys(("name", "tagValue"), pa.string())}
+
 
 def read_lastfm(folder: str | Path, name: str = "lastfm-hetrec") -> Dataset:
     """Return listening as interactions (with `context.plays`), artists as items, tags and friends as tables.
@@ -24,15 +28,15 @@ def read_lastfm(folder: str | Path, name: str = "lastfm-hetrec") -> Dataset:
     """
     folder = Path(folder)
     path = find_file(folder, "user_artists.dat")
-    table = read_table(path, "\t", columns=["userID", "artistID", "weight"])
+    table = read_table(path, "\t", types=_TYPES, columns=["userID", "artistID", "weight"])
     artists = find_file(folder, "artists.dat")
-    items = read_table(artists, "\t", types={"name": pa.string()}, columns=["id", "name"]).to_pandas()
+    items = read_table(artists, "\t", types=_TYPES, columns=["id", "name"]).to_pandas()
     items.columns = ["item_id", "title"]
     items["text"] = items["title"]
     tables = {}
     friends = find_optional(folder, "user_friends.dat")
     if friends is not None:
-        pairs = read_table(friends, "\t", columns=["userID", "friendID"])
+        pairs = read_table(friends, "\t", types=_TYPES, columns=["userID", "friendID"])
         tables["friends"] = pairs.rename_columns(["user", "friend"]).to_pandas()
     tags = _read_tags(folder)
     if tags is not None:
@@ -63,12 +67,12 @@ def _read_tags(folder: Path) -> pd.DataFrame | None:
         return None
     moment = ["timestamp"] if dated else ["day", "month", "year"]
     tags = (
-        read_table(path, "\t", columns=["userID", "artistID", "tagID", *moment])
+        read_table(path, "\t", types=_TYPES, columns=["userID", "artistID", "tagID", *moment])
         .to_pandas()
         .rename(columns={"userID": "user", "artistID": "item"})
     )
     names = read_table(
-        words, "\t", types={"tagValue": pa.string()}, encoding="latin-1", columns=["tagID", "tagValue"]
+        words, "\t", types=_TYPES, encoding="latin-1", columns=["tagID", "tagValue"]
     ).to_pandas()
     tags["tag"] = tags["tagID"].map(names.set_index("tagID")["tagValue"])
     if dated is not None:

@@ -20,6 +20,14 @@ CITATION = "Harper and Konstan, The MovieLens Datasets: History and Context, ACM
 LICENSE = "MovieLens terms of GroupLens: research use with citation, no commercial use without permission"
 
 _RATING = ["user_id", "item_id", "rating", "timestamp"]
+_WHOLE = ("user_id", "userId", "user", "item_id", "movieId", "item", "timestamp")
+_WORDS = ("title", "genres", "tag", "zip_code", "release_date", "video_release_date", "imdb_url")
+# types that were guessed would be those of text for the whole column, where one row is bad
+_TYPES = {
+    **dict.fromkeys(_WHOLE, pa.int64()),
+    **dict.fromkeys(_WORDS, pa.string()),
+    "rating": pa.float64(),
+}
 _GENRES = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
     *(
@@ -80,14 +88,14 @@ _Parts = tuple[pa.Table, pd.DataFrame, pd.DataFrame | None, pd.DataFrame | None,
 
 def _read_100k(folder: Path) -> _Parts:
     source = folder / "u.data"
-    ratings = read_table(source, "\t", names=_RATING)
+    ratings = read_table(source, "\t", names=_RATING, types=_TYPES)
     columns = ["item_id", "title", "release_date", "video_release_date", "imdb_url", *_GENRES]
     movies = read_table(
         folder / "u.item",
         "|",
         names=columns,
         encoding="latin-1",
-        types={name: pa.string() for name in columns[1:5]},
+        types=_TYPES,
     ).to_pandas()
     flags = movies[list(_GENRES)].to_numpy() == 1
     movies = movies[["item_id", "title", "release_date", "imdb_url"]]
@@ -95,13 +103,13 @@ def _read_100k(folder: Path) -> _Parts:
     users = None
     if (folder / "u.user").is_file():
         names = ["user_id", "age", "gender", "occupation", "zip_code"]
-        users = read_table(folder / "u.user", "|", names=names, types={"zip_code": pa.string()}).to_pandas()
+        users = read_table(folder / "u.user", "|", names=names, types=_TYPES).to_pandas()
     return ratings, movies, users, None, source
 
 
 def _read_dat(folder: Path) -> _Parts:
     source = folder / "ratings.dat"
-    ratings = read_table(source, "::", names=_RATING)
+    ratings = read_table(source, "::", names=_RATING, types=_TYPES)
     try:
         movies = _movies_dat(folder, "utf-8")
     except DataError:
@@ -109,36 +117,34 @@ def _read_dat(folder: Path) -> _Parts:
     users = tags = None
     if (folder / "users.dat").is_file():
         names = ["user_id", "gender", "age", "occupation", "zip_code"]
-        users = read_table(
-            folder / "users.dat", "::", names=names, types={"zip_code": pa.string()}
-        ).to_pandas()
+        users = read_table(folder / "users.dat", "::", names=names, types=_TYPES).to_pandas()
     if (folder / "tags.dat").is_file():
         names = ["user", "item", "tag", "timestamp"]
-        tags = read_table(folder / "tags.dat", "::", names=names, types={"tag": pa.string()}).to_pandas()
+        tags = read_table(folder / "tags.dat", "::", names=names, types=_TYPES).to_pandas()
     return ratings, movies, users, tags, source
 
 
 def _movies_dat(folder: Path, encoding: str) -> pd.DataFrame:
-    types = {"title": pa.string(), "genres": pa.string()}
     names = ["item_id", "title", "genres"]
-    return read_table(folder / "movies.dat", "::", names=names, types=types, encoding=encoding).to_pandas()
+    return read_table(folder / "movies.dat", "::", names=names, types=_TYPES, encoding=encoding).to_pandas()
 
 
 def _read_csv(folder: Path) -> _Parts:
     source = find_optional(folder, "ratings.csv") or folder / "ratings.csv"
     columns = ["userId", "movieId", "rating", "timestamp"]
-    ratings = read_table(source, ",", columns=columns).rename_columns(_RATING)
-    types = {"title": pa.string(), "genres": pa.string(), "tag": pa.string()}
+    ratings = read_table(source, ",", types=_TYPES, columns=columns).rename_columns(_RATING)
     movies = read_table(
-        folder / "movies.csv", ",", types=types, quote=True, columns=["movieId", "title", "genres"]
+        folder / "movies.csv", ",", types=_TYPES, quote=True, columns=["movieId", "title", "genres"]
     )
     movies = movies.to_pandas().rename(columns={"movieId": "item_id"})
     if (folder / "links.csv").is_file():
-        links = read_table(folder / "links.csv", ",", columns=["movieId", "imdbId", "tmdbId"]).to_pandas()
+        links = read_table(
+            folder / "links.csv", ",", types=_TYPES, columns=["movieId", "imdbId", "tmdbId"]
+        ).to_pandas()
         movies = movies.merge(links.rename(columns={"movieId": "item_id"}), on="item_id", how="left")
     tags = None
     if (folder / "tags.csv").is_file():
         columns = ["userId", "movieId", "tag", "timestamp"]
-        tags = read_table(folder / "tags.csv", ",", types=types, quote=True, columns=columns).to_pandas()
+        tags = read_table(folder / "tags.csv", ",", types=_TYPES, quote=True, columns=columns).to_pandas()
         tags.columns = ["user", "item", "tag", "timestamp"]
     return ratings, movies, None, tags, source

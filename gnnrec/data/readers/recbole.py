@@ -120,6 +120,10 @@ def read_atomic(path: Path) -> pa.Table:
             raise DataError(
                 f"'{path}' line 1: column '{field}' must be name:type with a type of {', '.join(_TYPES)}"
             )
+        if column in names:
+            raise DataError(
+                f"'{path}' line 1: two columns are named '{column}': rename or remove one of them"
+            )
         names.append(column)
         # ratings and times are numbers, also where a file calls them token
         number = path.suffix == ".inter" and column in ("rating", "timestamp")

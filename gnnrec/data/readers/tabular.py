@@ -53,7 +53,9 @@ def read_tabular(
     Raises DataError with file, and column or line.
     """
     path = Path(path)
-    wanted = [name for name in (user, item, rating, timestamp) if name]
+    roles = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    wanted = [name for name in roles.values() if name]
+    _check_distinct(roles, path)
     table = _table(path, wanted, separator, encoding, {user: pa.string(), item: pa.string()})
     if not len(table):
         raise DataError(f"'{path}' holds no interactions")
@@ -86,6 +88,16 @@ def read_tabular(
         users=user_table,
         card=card,
     )
+
+
+def _check_distinct(roles: dict[str, str | None], path: Path) -> None:
+    taken: dict[str, str] = {}
+    for role, column in roles.items():
+        if column and column in taken:
+            raise DataError(
+                f"column '{column}' of '{path}' is named for {taken[column]} and for {role}: name one for each"
+            )
+        taken[column or ""] = role
 
 
 def _table(

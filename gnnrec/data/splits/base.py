@@ -128,7 +128,7 @@ def check_ratios(ratios: tuple[float, ...] | list[float], where: str) -> tuple[f
 def check_count(name: str, value: int, where: str, *, low: int, high: int | None = None) -> None:
     """Raise a ConfigError unless `value` is a whole number in [low, high]."""
     check_range(name, value, where, low=low, high=high)
-    if int(value) != value:
+    if isinstance(value, float) and not value.is_integer():
         raise ConfigError(f"'{name}' must be a whole number in '{where}' (got {value!r})")
 
 

@@ -126,6 +126,10 @@ def _cold_categories(
 
     Each half walks through the drawn order of those that are left.
     """
+    if not isinstance(category, str):
+        raise ConfigError(
+            f"'category' must be the name of an item column in 'cold_item' by category (got {category!r})"
+        )
     if isinstance(source, Interactions) or category not in source.items.columns:
         known = ["none"] if isinstance(source, Interactions) else map(str, source.items.columns)
         raise ConfigError(
@@ -134,22 +138,22 @@ def _cold_categories(
         )
     values = source.items[category].astype(object).where(source.items[category].notna(), "").astype(str)
     labels = values.to_numpy(dtype=object)[items]
-    names = np.array(sorted(set(labels)), dtype=object)
+    names, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) < 3:
         raise DataError(
             f"'cold_item' by category needs at least 3 categories in column '{category}' (got {len(names)})"
         )
-    sizes = {name: int((labels == name).sum()) for name in names}
-    left = names[generator.permutation(len(names))].tolist()
+    sizes = counts.tolist()
+    left = generator.permutation(len(names)).tolist()
     halves = []
     for _ in range(2):
-        taken, lacking = [], cold / 2 * len(items)
-        for name in left:
-            if abs(lacking - sizes[name]) < abs(lacking):
-                taken.append(name)
-                lacking -= sizes[name]
-        left = [name for name in left if name not in taken]
-        halves.append(items[np.isin(labels, taken)])
+        taken, lacking = np.zeros(len(names), dtype=bool), cold / 2 * len(items)
+        for number in left:
+            if abs(lacking - sizes[number]) < abs(lacking):
+                taken[number] = True
+                lacking -= sizes[number]
+        left = [number for number in left if not taken[number]]
+        halves.append(items[taken[place]])
     return halves[0], halves[1]
 
 

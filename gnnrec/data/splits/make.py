@@ -40,6 +40,8 @@ def make_split(source: Dataset | Interactions, name: str, seed: int | None = Non
     check_choice("split", name, SPLITS, "make_split")
     drawn_with: int = params.pop("seed", 0) if seed is None else seed
     check_range("seed", drawn_with, name, low=0)
+    if not isinstance(drawn_with, int):  # generators take no 1.0
+        raise ConfigError(f"'seed' must be a whole number in '{name}' (got {drawn_with!r})")
     function = SPLITS[name]
     known = [key for key in inspect.signature(function).parameters if key not in ("source", "seed")]
     for key in params:

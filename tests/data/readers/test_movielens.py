@@ -86,3 +86,26 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     (folder / "u.data").write_text("196\t242\t3\t881250949\n186\t302\t3\n")
     with pytest.raises(DataError, match=r"u\.data.*#2: Expected 4 columns, got 3"):
         read_movielens(folder)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1::x2::4::978302109", "column #1: Row #2: .* to int64: invalid value 'x2'"),
+        ("1::2::five::978302109", "column #2: Row #2: .* to double: invalid value 'five'"),
+        ("1::2::4::yesterday", "column #3: Row #2: .* to int64: invalid value 'yesterday'"),
+        ("1::2::4::2001-01-01", "column #3: Row #2: .* to int64: invalid value '2001-01-01'"),
+    ],
+)
+def test_a_value_that_is_no_number_is_named(tmp_path: Path, row: str, message: str) -> None:
+    (tmp_path / "ratings.dat").write_text(f"1::1::5::978300760\n{row}\n")
+    (tmp_path / "movies.dat").write_text("1::Toy Story (1995)::Comedy\n2::Jumanji (1995)::Adventure\n")
+    with pytest.raises(DataError, match=rf"ratings\.dat': In CSV {message}"):
+        read_movielens(tmp_path)
+
+
+def test_a_movie_of_a_csv_that_is_no_number_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,3a,4,964981247\n")
+    (tmp_path / "movies.csv").write_text("movieId,title,genres\n3,B,Y\n")
+    with pytest.raises(DataError, match=r"ratings\.csv': In CSV column #1: Row #2: .* invalid value '3a'"):
+        read_movielens(tmp_path)

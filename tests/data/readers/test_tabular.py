@@ -277,3 +277,29 @@ def test_a_missing_file_and_a_broken_parquet_are_told(tmp_path: Path) -> None:
         read(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"bad\.parquet' as parquet"):
         read(write(tmp_path / "bad.parquet", b"PAR1 nonsense"))
+
+
+def test_a_long_separator_goes_with_quotes(tmp_path: Path) -> None:
+    rows = 'u::i::r::t\nann::"x::1"::3::1500000000\nbob::y::4::1500000100\n'
+    dataset = read(write(tmp_path / "a.csv", rows), separator="::")
+    assert dataset.items["item_id"].tolist() == ["x::1", "y"]
+
+
+@pytest.mark.parametrize("separator", ["§", '"', "\n", "a\r"])
+def test_a_separator_that_cannot_be_is_told(tmp_path: Path, separator: str) -> None:
+    with pytest.raises(
+        DataError, match="the separator must be ASCII characters without quotes and line ends"
+    ):
+        read(write(tmp_path / "a.csv", GOOD), separator=separator)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"user": "u", "item": "i", "rating": "u"}, "column 'u' of '.*' is named for user and for rating"),
+        ({"user": "i", "item": "i"}, "column 'i' of '.*' is named for user and for item"),
+    ],
+)
+def test_a_column_that_is_named_twice_is_told(tmp_path: Path, names: dict[str, str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_tabular(write(tmp_path / "a.csv", GOOD), **names)

@@ -211,6 +211,10 @@ def test_an_option_that_is_called_as_an_argument_is_named(name: str) -> None:
         ("cold_item", {"by": "category", "category": "genre"}, "item column 'genre'"),
         ("cross_validation", {"folds": 5, "fold": 5}, "'fold' must be in"),
         ("leave_k_out", {"k": 1.5}, "whole number"),
+        ("leave_k_out", {"k": float("inf")}, r"'k' must be a whole number in 'leave_k_out' \(got inf\)"),
+        ("random", {"seed": 1.5}, r"'seed' must be a whole number in 'random' \(got 1\.5\)"),
+        ("random", {"seed": 1.0}, r"'seed' must be a whole number in 'random' \(got 1\.0\)"),
+        ("cold_item", {"by": "category", "category": ["x"]}, r"the name of an item column .*\(got \['x'\]\)"),
         ("cold_user", {"support": 3, "reserve": 2}, "'reserve' must be in"),
     ],
 )
@@ -241,6 +245,27 @@ def test_the_nearest_column_is_named_where_there_are_no_categories() -> None:
 def test_impossible_splits_say_why(name: str, params: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         make_split(complete(6, 6), name, **params)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_categories_are_drawn_as_by_comparing_every_name(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    dataset = dataset_of(complete(8, 60))
+    names = rng.choice([f"c{number}" for number in range(12)], size=60)
+    dataset.items["categories"] = names
+    drawn = np.random.default_rng(seed).permutation(len(set(names)))
+    left, halves = np.array(sorted(set(names)))[drawn].tolist(), []
+    for _ in range(2):
+        taken, lacking = [], 0.3 / 2 * 60
+        for name in left:
+            if abs(lacking - (names == name).sum()) < abs(lacking):
+                taken.append(name)
+                lacking -= (names == name).sum()
+        left = [name for name in left if name not in taken]
+        halves.append(np.flatnonzero(np.isin(names, taken)))
+    split = make_split(dataset, "cold_item", seed, by="category", cold=0.3)
+    for part, half in zip((split.validation, split.test), halves):
+        assert np.unique(part.item[split.cold_items[part.item]]).tolist() == half.tolist()
 
 
 @pytest.mark.parametrize("seed", range(12))
