@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.csv as pc
 
 from gnnrec.data.files import TRUNCATED, check_bom, check_encoding, read_lines
@@ -110,7 +109,7 @@ def _with_separators(table: pa.Table, separator: str) -> pa.Table:
     """Return a table with the long separator back in the text of quoted fields that hold it."""
     for place, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
-            text = pa.compute.replace_substring(table[field.name], UNIT, separator)
+            text = pa.array(table[field.name].to_pandas().str.replace(UNIT, separator, regex=False), field.type)
             table = table.set_column(place, field.name, text)
     return table
 
