@@ -109,8 +109,8 @@ def _with_separators(table: pa.Table, separator: str) -> pa.Table:
     """Return a table with the long separator back in the text of quoted fields that hold it."""
     for place, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
-            text = pa.array(table[field.name].to_pandas().str.replace(UNIT, separator, regex=False), field.type)
-            table = table.set_column(place, field.name, text)
+            text = table[field.name].to_pandas().str.replace(UNIT, separator, regex=False)
+            table = table.set_column(place, field.name, pa.array(text, field.type))
     return table
 
 
