@@ -136,12 +136,8 @@ def _fingerprint(
     split: str | None,
 ) -> str:
     settings = asdict(config)
-    for name in (
-        "device",
-        "checkpoint_every",
-        "model",
-        "revision",
-    ):  # the identity says which model, however spelt
+    # The identity says which model, however it is spelt.
+    for name in ("device", "checkpoint_every", "model", "revision"):
         del settings[name]
     settings["synonym_model"] = synonym_model and synonym_model.identity
     # The split by itself, too: the folder names it, and other splits may have the same train part.

@@ -101,9 +101,7 @@ class Generator:
         messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
         try:
             return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except (
-            Exception
-        ) as error:  # the template is a program of the model's makers, and may raise what it likes
+        except Exception as error:  # the template is a program of others, and may raise what it likes
             told = " ".join(str(error).split())[:300]
             raise DataError(f"the chat template of '{self.name}' fails: {told}") from error
 

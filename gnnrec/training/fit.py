@@ -314,9 +314,8 @@ def train_step(
     )
     total, terms = objective(step)
     optimizer.zero_grad(set_to_none=True)
-    if (
-        total.requires_grad
-    ):  # not where each term found nothing in the batch, as one of texts where no node has any
+    # It does not where each term found nothing in the batch, as one of texts where no node has any.
+    if total.requires_grad:
         total.backward()
         optimizer.step()
     return {"total": total.detach(), **terms}
