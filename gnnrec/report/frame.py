@@ -31,8 +31,6 @@ _BROKEN_ARRAYS = (
     zlib.error,
     lzma.LZMAError,
 )
-# libyaml's loader, where PyYAML was built with it, is many times as fast: a table reads hundreds of configurations.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class FinishedRun:
         """`config.yaml`."""
         path = self.path / "config.yaml"
         try:
-            config = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
             raise _broken(path, error) from error
         return _with_keys(path, config, "model.name", "seed")
