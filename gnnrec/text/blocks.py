@@ -110,9 +110,13 @@ def load_blocks(
 
     Reductions, controls and the set of categories are fitted on the rows that `train` has. A control of `config`
     holds for every block: one that cannot (bag_of_words of an image) is a ConfigError, and {control: none} in the
-    block's own `text` takes it out. split: see node_vectors.
+    block's own `text` takes it out. Under control=gaussian each block has random vectors of its own. split: see
+    node_vectors.
     """
-    return [_load(dataset, side, name, block, config, train, split) for name, block in blocks.items()]
+    return [
+        _load(dataset, side, name, block, replace(config, **block.text), train, split, place)
+        for place, (name, block) in enumerate(blocks.items())
+    ]
 
 
 def _load(
@@ -123,8 +127,10 @@ def _load(
     config: TextConfig,
     train: Interactions,
     split: str | None,
+    place: int,
 ) -> Block:
-    config = replace(config, **block.text)
+    if config.control == "gaussian":  # of one seed, blocks of one width would share their noise
+        config = replace(config, seed=config.seed + place)
     learned = block.missing == "learned"
     fit_rows, fit_pairs = fit_data(train, side, config)
     if block.kind == "text":

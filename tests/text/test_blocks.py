@@ -155,6 +155,12 @@ def test_shuffling_gives_every_kind_of_block_to_other_rows(block: dict):
     assert not shuffled.dense()[~plain.present].any()
 
 
+def test_each_block_has_random_vectors_of_its_own_under_the_gaussian_control():
+    same = BlockConfig(kind="multi_hot", columns=("tags",))
+    one, other = load_blocks(DATA, "item", {"a": same, "b": same}, replace(HASH, control="gaussian"), TRAIN)
+    assert not np.isclose(one.dense(), other.dense())[one.present].any()
+
+
 def test_the_other_controls_hold_for_blocks_too_or_say_why_not(tmp_path: Path):
     words = load(replace(HASH, control="bag_of_words"), columns=("about",))
     assert words.dense().shape[1] < 10

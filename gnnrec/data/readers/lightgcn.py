@@ -19,13 +19,15 @@ _PARTS = (("train.txt", 0), ("valid.txt", 1), ("val.txt", 1), ("test.txt", 2))
 
 
 def read_lightgcn(folder: str | Path, name: str | None = None) -> Dataset:
-    """Return the data set in train.txt, test.txt and (if there) valid.txt: its published split.
+    """Return the data set in train.txt, test.txt and (if there) valid.txt or val.txt: its published split.
 
     user_list.txt and item_list.txt (org_id remap_id) give the raw ids; without them the numbers are the raw
     ids.
     """
     folder = Path(folder)
     find_file(folder, "train.txt")
+    if find_optional(folder, "valid.txt") and find_optional(folder, "val.txt"):
+        raise DataError(f"'{folder}' has a valid.txt and a val.txt: keep the one that is the validation part")
     columns = []
     for file, code in _PARTS:
         path = find_optional(folder, file)

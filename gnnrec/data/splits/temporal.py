@@ -71,8 +71,9 @@ def temporal_global_split(
     The moments are `validation_from` and `test_from` (in the unit of the timestamps), or else those that come
     closest to `ratios` (validation's first, then test's among the later ones); if one is given, the other divides
     what is before `test_from` (or from `validation_from` on) in the proportion of `ratios`. All rows of one moment
-    are on the same side. Users and items that appear only after the cut stay in validation and test, where
-    Split.cold_users and Split.cold_items mark them; their numbers are in `params`. `seed` has no influence.
+    are on the same side; a validation share of 0 makes the two moments one. Users and items that appear only after
+    the cut stay in validation and test, where Split.cold_users and Split.cold_items mark them; their numbers are in
+    `params`. `seed` has no influence.
     """
     for name, moment in (("validation_from", validation_from), ("test_from", test_from)):
         if moment is not None and (isinstance(moment, bool) or not isinstance(moment, int | float)):
@@ -80,15 +81,17 @@ def temporal_global_split(
                 f"'{name}' must be a number in the unit of the timestamps (seconds since 1970) in "
                 f"'temporal_global' (got {moment!r})"
             )
+    shares = check_ratios(ratios, "temporal_global")
     rows = rows_of(source)
     times = times_of(rows, "temporal_global")
     check_real_times(source, "temporal_global", "'leave_last_out' or 'temporal_user'")
-    validation_from, test_from = _moments(times, ratios, validation_from, test_from)
+    validation_from, test_from = _moments(times, shares, validation_from, test_from)
     part = np.zeros(len(rows), dtype=np.int8)
     part[times >= validation_from] = VALIDATION
     part[times >= test_from] = TEST
     params = {"ratios": list(ratios), "validation_from": validation_from, "test_from": test_from}
-    split = build_split(rows, part, "temporal_global", seed, params)
+    lacking = "validation" if shares[1] == 0 else ""
+    split = build_split(rows, part, "temporal_global", seed, params, may_lack=lacking)
     params["num_cold_users"] = int(split.cold_users.sum())
     params["num_cold_items"] = int(split.cold_items.sum())
     return split
@@ -96,17 +99,19 @@ def temporal_global_split(
 
 def _moments(
     times: np.ndarray,
-    ratios: tuple[float, float, float],
+    shares: tuple[float, float, float],
     validation_from: int | None,
     test_from: int | None,
 ) -> tuple[int, int]:
-    """Return where validation and test begin: as given, else by the ratios."""
+    """Return where validation and test begin: as given, else by the shares."""
     if validation_from is not None and test_from is not None:
         return validation_from, test_from
-    train, validation, test = shares = check_ratios(ratios, "temporal_global")
+    train, validation, test = shares
     if validation_from is not None:
         later = times[times >= validation_from]
         return validation_from, _nearest_moment(later, validation / (validation + test or 1), validation_from)
+    if test_from is not None and validation == 0:
+        return test_from, test_from
     if test_from is not None:
         return _nearest_moment(times[times < test_from], train / (train + validation), test_from), test_from
     return _nearest_moments(times, shares)
@@ -121,13 +126,21 @@ def _nearest_moment(times: np.ndarray, share: float, empty: int) -> int:
 
 
 def _nearest_moments(times: np.ndarray, shares: tuple[float, float, float]) -> tuple[int, int]:
-    """Return the moments before which the numbers of rows are nearest to the shares; no part is left empty."""
+    """Return the moments before which the numbers of rows are nearest to the shares.
+
+    No part is left empty, but validation where its share is 0.
+    """
     moments, counts = np.unique(times, return_counts=True)
-    if len(moments) < 3:
+    num_parts = 2 if shares[1] == 0 else 3
+    if len(moments) < num_parts:
         raise DataError(
-            f"'temporal_global' needs 3 different times, one a part, and the data has {len(moments)}; use 'random'"
+            f"'temporal_global' needs {num_parts} different times, one a part, and the data has {len(moments)}; "
+            "use 'random'"
         )
     earlier = np.cumsum(counts) - counts
+    if num_parts == 2:
+        only = 1 + int(np.abs(earlier[1:] - round(len(times) * shares[0])).argmin())
+        return int(moments[only]), int(moments[only])
     first = 1 + int(np.abs(earlier[1:-1] - round(len(times) * shares[0])).argmin())
     later = np.abs(earlier[first + 1 :] - round(len(times) * (shares[0] + shares[1])))
     return int(moments[first]), int(moments[first + 1 + int(later.argmin())])

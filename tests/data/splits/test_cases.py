@@ -123,6 +123,24 @@ def test_the_global_cut_is_the_nearest_to_the_ratios(sizes: list[int], moments: 
     assert (split.params["validation_from"], split.params["test_from"]) == moments
 
 
+@pytest.mark.parametrize(
+    ("given", "cut"), [({}, 90), ({"test_from": 60}, 60), ({"validation_from": 60}, 60)]
+)
+def test_a_validation_share_of_zero_leaves_the_global_cut_without_validation(given: dict, cut: int) -> None:
+    split = make_split(
+        complete(10, 10, timestamp=np.arange(100)), "temporal_global", ratios=(9, 0, 1), **given
+    )
+    assert (len(split.train), len(split.validation), len(split.test)) == (cut, 0, 100 - cut)
+
+
+def test_two_moments_are_enough_without_validation() -> None:
+    rows = complete(10, 10, timestamp=np.arange(100) % 2)
+    split = make_split(rows, "temporal_global", ratios=(9, 0, 1))
+    assert (len(split.train), len(split.test)) == (50, 50)
+    with pytest.raises(DataError, match="needs 2 different times, one a part, and the data has 1"):
+        make_split(complete(10, 10, timestamp=np.zeros(100, dtype=int)), "temporal_global", ratios=(9, 0, 1))
+
+
 def test_two_moments_are_too_few_for_a_global_cut() -> None:
     with pytest.raises(DataError, match="needs 3 different times, one a part, and the data has 2"):
         make_split(complete(10, 10, timestamp=np.arange(100) % 2), "temporal_global")

@@ -175,6 +175,13 @@ def test_broken_lists_are_named(tmp_path: Path, file: str, content: str, message
         read_lightgcn(tmp_path)
 
 
+def test_lightgcn_lists_with_two_validation_parts_are_refused(tmp_path: Path) -> None:
+    for file in ("train.txt", "valid.txt", "val.txt"):
+        (tmp_path / file).write_text("0 1\n")
+    with pytest.raises(DataError, match=r"has a valid\.txt and a val\.txt: keep the one"):
+        read_lightgcn(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
