@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,16 +22,14 @@ def hash_texts(texts: Sequence[str], dim: int = HASH_DIM) -> np.ndarray:
     1 + log(count) (feature hashing: Weinberger et al. 2009, https://arxiv.org/abs/0902.2206). The hash is
     CRC-32, so vectors are the same on every machine. A text without a word gets zeros.
     """
-    words: dict[str, np.ndarray] = {}
+    word_vector = lru_cache(maxsize=1 << 17)(_word_vector)  # 128 MiB of 256 dimensions
     vectors = np.zeros((len(texts), dim), dtype=np.float32)
     for row, text in enumerate(texts):
         counts: dict[str, int] = {}
         for word in _WORD.findall(text.lower()):
             counts[word] = counts.get(word, 0) + 1
         for word, count in counts.items():
-            if word not in words:
-                words[word] = _word_vector(word, dim)
-            vectors[row] += np.float32(1 + np.log(count)) * words[word]
+            vectors[row] += np.float32(1 + np.log(count)) * word_vector(word, dim)
     return vectors
 
 

@@ -123,9 +123,7 @@ def test_the_global_cut_is_the_nearest_to_the_ratios(sizes: list[int], moments: 
     assert (split.params["validation_from"], split.params["test_from"]) == moments
 
 
-@pytest.mark.parametrize(
-    ("given", "cut"), [({}, 90), ({"test_from": 60}, 60), ({"validation_from": 60}, 60)]
-)
+@pytest.mark.parametrize(("given", "cut"), [({}, 90), ({"test_from": 60}, 60), ({"validation_from": 60}, 60)])
 def test_a_validation_share_of_zero_leaves_the_global_cut_without_validation(given: dict, cut: int) -> None:
     split = make_split(
         complete(10, 10, timestamp=np.arange(100)), "temporal_global", ratios=(9, 0, 1), **given
