@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec.baselines.face import check_fits
-from gnnrec.baselines.fusion import Fitted, Fusion
+from gnnrec.baselines.fusion import Fitted, Fusion, by_content
 from gnnrec.encoders.states import check_face
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range
 from gnnrec.evaluation.metrics import ALL_METRICS, METRICS, MOST_K
@@ -204,6 +204,7 @@ class RunConfig:
             block["path"] = _content(block["path"])
             if {"model", "revision"} & block["text"].keys():
                 block["text"]["model"] = _model_content(replace(self.text, **block["text"]))
+        values["model"] = by_content(values["model"])
         if self.model.baseline is not None:
             values.pop("train")
             values.pop("init")
@@ -248,6 +249,12 @@ class RunConfig:
                 )
             check_range("weight", part.get("weight", 1.0), f"model.objective.{name}", low=0)
         self._check_blocks()
+        if self.init.combine != "sum" and not self.init.combines:
+            raise ConfigError(
+                "'init.combine' has no say where a node has one part alone: it needs an id beside the text "
+                f"(mode=id_text, users=id_text or id_profile) or a second block (got {self.init.combine}): leave it "
+                "at sum"
+            )
 
     def _check_blocks(self) -> None:
         """Raise a ConfigError where blocks are given that nothing would read, or two things for one place."""

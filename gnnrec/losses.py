@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gnnrec.products import Coordinates, cross_entropy, pair_potential
+from gnnrec.unit import unit
 
 
 def mean(loss: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -122,7 +123,7 @@ def info_nce(
 
     Shapes: first, second [rows, dim], weight [rows] -> scalar.
     """
-    first, second = F.normalize(first, dim=-1) / temperature, F.normalize(second, dim=-1)
+    first, second = unit(first) / temperature, unit(second)
     itself = torch.arange(len(first), device=first.device)
     positive = (first * second).sum(dim=-1)
     return cross_entropy(positive, first, second, None, (itself, itself), weight, precision=precision)
@@ -142,7 +143,7 @@ def grace(
 
     Shapes: first, second [rows, dim], weight [rows] -> scalar.
     """
-    first, second = F.normalize(first, dim=-1), F.normalize(second, dim=-1)
+    first, second = unit(first), unit(second)
     # In [other, own] the other view's own row is the positive, and the row itself is none of its negatives.
     row = torch.arange(len(first), device=first.device).repeat_interleave(2)
     key = row + len(first) * torch.arange(2, device=first.device).repeat(len(first))
@@ -173,9 +174,10 @@ def pop_dcl(
     Shapes: positive, share, odds [batch], negative [batch, num_negatives] -> scalar.
     """
     positive_shift = torch.sigmoid(share * negative.sum(dim=1) / max(negative.shape[1], 1))
-    # exp(80) is within float32; such a negative counts for nothing in any case.
+    # exp(80) is within float32; such a negative counts for nothing in any case,
     gap = ((positive.unsqueeze(1) - negative) / temperature).clamp(max=80)
-    logits = (negative - odds.unsqueeze(1) * gap.exp()) / temperature
+    # and the least number keeps a row of nothing but such ones from infinity, whose gradient is NaN
+    logits = ((negative - odds.unsqueeze(1) * gap.exp()) / temperature).clamp(min=-1e30)
     return mean(F.softplus(logits.logsumexp(dim=1) - (positive - positive_shift) / temperature), weight)
 
 
@@ -187,7 +189,7 @@ def alignment(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Te
 
     Shapes: first, second [rows, dim] -> scalar.
     """
-    return mean((F.normalize(first, dim=-1) - F.normalize(second, dim=-1)).square().sum(dim=1), weight)
+    return mean((unit(first) - unit(second)).square().sum(dim=1), weight)
 
 
 def uniformity(x: Tensor) -> Tensor:
@@ -200,7 +202,7 @@ def uniformity(x: Tensor) -> Tensor:
     """
     if len(x) < 2:
         return x.sum() * 0
-    return pair_potential(F.normalize(x, dim=-1), scale=4.0).clamp(min=1e-30).log()
+    return pair_potential(unit(x), scale=4.0).clamp(min=1e-30).log()
 
 
 def l2(*rows: Tensor) -> Tensor:

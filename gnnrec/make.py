@@ -76,5 +76,10 @@ def make_objective(
                         raise ConfigError(
                             f"a trained term cannot be called '{name}' in 'model.objective': choose another"
                         )
-                    recommender.heads[name + depth * "_"] = inner.to(config.device)
+                    head = name + depth * "_"
+                    if head in recommender.heads:
+                        raise ConfigError(
+                            f"two trained terms would be called '{head}': rename one in 'model.objective'"
+                        )
+                    recommender.heads[head] = inner.to(config.device)
     return Objective(terms)

@@ -20,7 +20,7 @@ from gnnrec.data.groups import item_groups, user_groups
 from gnnrec.data.interactions import Interactions
 from gnnrec.data.splits import Split, make_split
 from gnnrec.devices import resolve_device
-from gnnrec.errors import ConfigError
+from gnnrec.errors import ConfigError, DataError
 from gnnrec.evaluation.evaluate import Evaluation, evaluate
 from gnnrec.evaluation.measure import Plan
 from gnnrec.evaluation.result import describe_groups, figure_arrays
@@ -208,7 +208,12 @@ def _before(run_dir: RunDir) -> _Before:
     position = read_position(checkpoint) if checkpoint.exists() else {}
     scorings = 0
     if manifest.exists():  # written after the test, so that one is there: it was interrupted later
-        scorings = int(json.loads(manifest.read_text(encoding="utf-8"))["num_test_scorings"])
+        try:
+            scorings = int(json.loads(manifest.read_text(encoding="utf-8"))["num_test_scorings"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"cannot read '{manifest}' ({type(error).__name__}: {error}); delete '{run_dir.path}' and run it again"
+            ) from error
     return _Before(
         position.get("epoch", 0), len(position.get("rows", [])), position.get("code", []), scorings
     )

@@ -290,6 +290,35 @@ def test_the_trained_parts_belong_to_the_model_and_are_trained(planted_folder: P
     assert all(not torch.equal(p, before[name]) for name, p in recommender.named_parameters())
 
 
+class Wrapping:
+    """A term of one's own around another."""
+
+    def __init__(self, term: Any) -> None:
+        self.term = term
+
+    def __call__(self, step: Step) -> Tensor:
+        return self.term(step)
+
+
+def test_two_trained_terms_of_one_name_are_told(planted_folder: Path) -> None:
+    """A term inside another goes by the other's name and a `_`."""
+    values = config(planted_folder).to_dict()
+    inner = values["model"]["objective"]["con"]
+    wrapped = {"_target_": "tests.test_text_terms.Wrapping", "term": inner["term"]}
+    train = Interactions(np.arange(12) % 6, np.arange(12) // 3, 6, 4)
+    vectors = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
+    for name in ("t__", "t_"):
+        values["model"]["objective"] = {"t": {"term": wrapped}, name: inner}
+        settings = RunConfig.from_dict(values)
+        recommender = make_recommender(settings, train, vectors)
+        if name == "t_":
+            with pytest.raises(ConfigError, match="two trained terms would be called 't_'"):
+                make_objective(settings, recommender, train, vectors)
+        else:
+            make_objective(settings, recommender, train, vectors)
+            assert set(recommender.heads) == {"t_", "t__"}
+
+
 def rising(values: Iterator[int], model: Recommender) -> dict[str, float]:
     """A validation that gets better with every call."""
     return {"validation/ndcg@20": float(next(values))}

@@ -20,6 +20,7 @@ from torch import Tensor
 from gnnrec.baselines.face import fitted
 from gnnrec.data.interactions import Interactions
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range, suggest
+from gnnrec.files import sha256_file
 from gnnrec.typed import TARGET
 
 logger = logging.getLogger(__name__)
@@ -260,12 +261,27 @@ class Embeddings:
         return prints.get("train"), prints.get("split")
 
 
+def by_content(setting: Any) -> Any:
+    """Return the setting of a model with the checksums of their files for the runs that `Embeddings` in it reads."""
+    if isinstance(setting, Mapping):
+        changed = {key: by_content(value) for key, value in setting.items()}
+        if _is_embeddings(setting) and "runs" in setting:
+            runs = [setting["runs"]] if isinstance(setting["runs"], str) else setting["runs"]
+            files = [Path(run).expanduser() / "embeddings.safetensors" for run in runs]
+            changed["runs"] = [sha256_file(file) if file.is_file() else str(file) for file in files]
+        return changed
+    return [by_content(one) for one in setting] if isinstance(setting, list | tuple) else setting
+
+
 def reads_a_run(setting: Any) -> bool:
     """Whether the setting of a baseline has `Embeddings` in it: it stands for a trained model, of one seed."""
     if isinstance(setting, Mapping):
-        named = str(setting.get(TARGET)).rpartition(".")[2] == Embeddings.__name__
-        return named or any(map(reads_a_run, setting.values()))
+        return _is_embeddings(setting) or any(map(reads_a_run, setting.values()))
     return isinstance(setting, list | tuple) and any(map(reads_a_run, setting))
+
+
+def _is_embeddings(setting: Mapping[str, Any]) -> bool:
+    return str(setting.get(TARGET)).rpartition(".")[2] == Embeddings.__name__
 
 
 def _in_short(prints: tuple[str | None, str | None]) -> str:

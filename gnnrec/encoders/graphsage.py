@@ -12,6 +12,7 @@ from gnnrec.encoders.aggregate import max_of_neighbours
 from gnnrec.encoders.states import States
 from gnnrec.errors import check_choice, check_range
 from gnnrec.graph import BipartiteGraph
+from gnnrec.unit import unit
 from gnnrec.views import View
 
 
@@ -75,7 +76,7 @@ class GraphSAGE(nn.Module):
                 output = output + state
             if view.perturb is not None:
                 output = view.perturb(output, layer)
-            state = F.normalize(output, dim=-1) if self.normalize else output
+            state = unit(output) if self.normalize else output
             layers.append(state)
         return States(state, layers if keep_layers else [])
 

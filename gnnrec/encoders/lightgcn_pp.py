@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnrec.encoders.states import States
 from gnnrec.errors import check_range
+from gnnrec.unit import unit
 from gnnrec.views import View
 
 
@@ -41,11 +41,11 @@ class LightGCNpp(nn.Module):
 
     def forward(self, view: View, keep_layers: bool = False) -> States:
         """Encode a view; `keep_layers` also returns the states of layers 0..L."""
-        layers, own = [view.x], F.normalize(view.x, dim=-1)
+        layers, own = [view.x], unit(view.x)
         for layer in range(1, self.num_layers + 1):
             graph = view.graph_at(layer)
             length = layers[-1].norm(dim=-1, keepdim=True)
-            # A row of zeros, such as a mask token that starts there, stays one; over 1e-12 its gradient would be huge.
+            # A row of zeros, such as a mask token that starts there, stays one (see unit).
             length = torch.where(length > 1e-12, length, torch.inf)
             message = layers[-1] * (_degree_power(graph.degree, -self.beta) / length)
             state = _degree_power(graph.degree, -self.alpha) * graph.propagate(message, "sum")

@@ -8,6 +8,7 @@ from torch import nn
 
 from gnnrec.encoders.states import States
 from gnnrec.errors import check_range
+from gnnrec.unit import unit
 from gnnrec.views import View
 
 
@@ -41,5 +42,5 @@ class NGCF(nn.Module):
             if view.perturb is not None:
                 state = view.perturb(state, layer)
             layers.append(state)
-            outputs.append(F.normalize(state, dim=-1))
+            outputs.append(unit(state))
         return States(torch.cat(outputs, dim=1), layers if keep_layers else [])

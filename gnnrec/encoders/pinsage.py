@@ -11,6 +11,7 @@ from torch import nn
 from gnnrec.encoders.states import States
 from gnnrec.encoders.walks import walk_neighbours
 from gnnrec.errors import check_range
+from gnnrec.unit import unit
 from gnnrec.views import View
 
 
@@ -84,7 +85,7 @@ class PinSage(nn.Module):
             message, weight = F.relu(neighbours(inputs)), found.in_view(view.graph_at(layer))
             pooled = found.pool(weight, message)
             pooled = torch.where(weight.any(dim=1, keepdim=True), pooled, message)
-            state = F.normalize(F.relu(combine(torch.cat([inputs, pooled], dim=1))), dim=-1)
+            state = unit(F.relu(combine(torch.cat([inputs, pooled], dim=1))))
             if view.perturb is not None:
                 state = view.perturb(state, layer)
             layers.append(state)

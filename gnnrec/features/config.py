@@ -107,12 +107,19 @@ class InitConfig:
         if "id_" not in self.mode + self.users:
             unread["id_dropout"] = "an id beside the text (mode=id_text, users=id_text or id_profile)"
         if self.mode not in ("text", "id_text") and self.users not in USER_PROJECTIONS:
-            unread |= {"hidden": projection, "experts": projection}
+            unread |= {"hidden": projection, "experts": projection, "combine": projection}
         if self.mode != "text_init":
             unread["start"] = "mode=text_init"
         if not self.neighbours:
             unread["own_weight"] = "neighbours"
         return unread
+
+    @property
+    def combines(self) -> bool:
+        """Whether the nodes of a side have two parts or more, by the blocks that are named here."""
+        item_blocks = len(self.item_blocks) if self.mode == "text" or self.users == "profile" else 0
+        user_blocks = len(self.user_blocks) if self.users == "text" else 0
+        return "id_" in self.mode + self.users or max(item_blocks, user_blocks) > 1
 
     @property
     def needs_item_text(self) -> bool:

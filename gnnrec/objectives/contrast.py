@@ -83,7 +83,8 @@ class Contrast:
             return [augment(step.view, recipe, step.generator) for recipe in recipes]
         main = step.view
         if not self._kept or (self.refresh and self._age >= self.refresh):
-            whole = replace(main, graph=step.train, layer_graphs=None)
+            train = step.train.with_precision(main.graph.precision)
+            whole = replace(main, graph=train, layer_graphs=None)
             views = [augment(whole, recipe, step.generator) for recipe in recipes]
             if any(view.x is not main.x or view.perturb is not main.perturb for view in views):
                 raise ConfigError(

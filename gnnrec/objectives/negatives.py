@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.sampling import NegativeSampler
 from gnnrec.objectives.step import Step, Term, check_reads, parts, rows
+from gnnrec.unit import unit
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Negatives:
     def _hardest(self, step: Step, negative: Tensor) -> dict[str, Tensor]:
         """Return the highest scored of each pool and its final rows."""
         emb = step.item_emb(negative)
-        ranked = F.normalize(emb.detach(), dim=-1) if self.cosine else emb.detach()
+        ranked = unit(emb.detach()) if self.cosine else emb.detach()
         scores = torch.einsum("bd,bnd->bn", step.user_emb.detach(), ranked)
         best = scores.unflatten(1, (self.num_negatives, self.pool)).argmax(dim=2)
         best = best + torch.arange(self.num_negatives, device=best.device) * self.pool
@@ -82,7 +82,9 @@ class MixedNegatives:
     largest e_u . m_n is taken, and the negative is the sum over l of these, weighted as the encoder weighs its layers.
     Huang et al. 2021, MixGCF, https://doi.org/10.1145/3447548.3467408, section 3; as in the authors' code, e_u is the
     final state of the user and gradients reach the positive through the mixture. Deviation: with an encoder whose
-    final state is no weighted sum of its layers (all but LightGCN), the final states are mixed, as one layer.
+    final state is no weighted sum of its layers (all but LightGCN), the final states are mixed, as one layer. A
+    node without edges, whose final state is a multiple of x, has zeros at the layers above 0 here: as a negative it
+    counts by the weight of layer 0 alone.
 
     Args:
         term: one on the scores of the sampled negatives (BPR, BCE, CosineContrastive, BilateralSoftmax); it reads the

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnnrec.errors import check_range
 from gnnrec.objectives.step import Step, rows
+from gnnrec.unit import unit
 from gnnrec.views import View
 
 BLOCK = 4096
@@ -59,7 +60,7 @@ class Prototypes:
         nodes = (sides[0], step.train.item_node(sides[1]))
         terms = []
         for (centres, cluster), side, node in zip(self._clusters, sides, nodes):
-            logits = F.normalize(rows(step.view.x, node), dim=-1) @ F.normalize(centres, dim=-1).T
+            logits = unit(rows(step.view.x, node)) @ unit(centres).T
             terms.append(F.cross_entropy(logits / self.temperature, cluster[side]))
         return torch.stack(terms).sum()
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gnnrec import losses
 from gnnrec.errors import check_choice, check_range
 from gnnrec.graph import BipartiteGraph
 from gnnrec.objectives.step import Step
+from gnnrec.unit import unit
 
 NEGATIVES = ("all", "uniform", "popularity", "in_batch", "mixed")
 
@@ -73,8 +73,8 @@ class Softmax:
         candidate_emb = step.item_emb(candidates)  # first, so that the batch's rows come with them
         user_emb, positive_emb = step.user_emb, step.positive_emb
         if self.cosine:
-            user_emb, positive_emb = F.normalize(user_emb, dim=-1), F.normalize(positive_emb, dim=-1)
-            candidate_emb = F.normalize(candidate_emb, dim=-1)
+            user_emb, positive_emb = unit(user_emb), unit(positive_emb)
+            candidate_emb = unit(candidate_emb)
         user_emb = user_emb / self.temperature
         positive = (user_emb * positive_emb).sum(-1) + self.adjustment * log_popularity[step.positive]
         shift = self.adjustment * log_popularity[candidates] + times.log()
@@ -182,7 +182,7 @@ class PopDCL:
         touched = self._kept[1][step.user]
         rate = (touched / counts.sum()).clamp(max=0.999)
         share, odds = counts[step.positive] / touched, rate / (1 - rate)
-        user, item = F.normalize(step.user_emb, dim=-1), F.normalize(step.positive_emb, dim=-1)
+        user, item = unit(step.user_emb), unit(step.positive_emb)
         scores, size = user @ item.T, len(user)
         # Once the first entry is gone, the diagonal ends each row of size + 1.
         negative = scores.flatten()[1:].view(size - 1, size + 1)[:, :-1].reshape(size, size - 1)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnrec.encoders.states import States, encode
@@ -16,6 +15,7 @@ from gnnrec.errors import ConfigError, check_range
 from gnnrec.graph import PRECISIONS, BipartiteGraph
 from gnnrec.products import chosen_products
 from gnnrec.propagation import LayerSum, rows
+from gnnrec.unit import unit
 from gnnrec.views import View
 
 
@@ -110,13 +110,13 @@ class Step:
 
     def scores(self, cosine: bool = False) -> tuple[Tensor, Tensor]:
         """Products, or cosines, of the users with their positives [batch] and negatives [batch, num_negatives]."""
-        unit = partial(F.normalize, dim=-1) if cosine else lambda emb: emb
-        user, positive = unit(self.user_emb), unit(self.positive_emb)
+        scaled = unit if cosine else lambda emb: emb
+        user, positive = scaled(self.user_emb), scaled(self.positive_emb)
         if "negative_emb" in vars(self):
-            negative = torch.einsum("bd,bnd->bn", user, unit(self.negative_emb))
+            negative = torch.einsum("bd,bnd->bn", user, scaled(self.negative_emb))
         else:
             table, place = self._final_table(self.train.item_node(self.negative))
-            negative = chosen_products(user, unit(table), place)
+            negative = chosen_products(user, scaled(table), place)
         return (user * positive).sum(-1), negative
 
     def _final_table(self, nodes: Tensor) -> tuple[Tensor, Tensor]:

@@ -103,15 +103,16 @@ class TextContrast(nn.Module):
 class TextReconstruction(nn.Module):
     """Restore the text of masked nodes from their neighbourhood: L(f(final embedding), text vector).
 
-    Nodes that have text and edges are masked with probability p: their row of x becomes a learned token, the view is
-    encoded again, and with c_ij = cos(f(e_i), v_j), i and j masked nodes,
+    Nodes that have text and train edges are masked with probability p: their row of x becomes a learned token, the view
+    is encoded again, and with c_ij = cos(f(e_i), v_j), i and j masked nodes,
     loss=info_nce: mean_i -log(exp(c_ii / t) / sum_j exp(c_ij / t)) (Ren et al. 2024, RLMRec-Gen,
     https://arxiv.org/abs/2310.15950, generative alignment);
     loss=cosine: mean_i (1 - c_ii)^gamma (the scaled cosine error of Hou et al. 2022, GraphMAE,
     https://arxiv.org/abs/2205.10803, eq. 2, on text, for any encoder and without GraphMAE's graph decoder).
     f is a perceptron with one hidden layer of (width + out_dim) / 2 and leaky ReLU. Deviations from RLMRec's code:
     the masked view is a pass of its own, so that ranking sees x whole; an independent draw per node; texts are
-    centred on train; a node without text or without edges is not masked.
+    centred on train; a node without text or without train edges is not masked (one whose edges the view drops is, and
+    has the token alone to be restored from).
 
     Args:
         users: see TextContrast. p: masking rate. loss: `info_nce` or `cosine`.

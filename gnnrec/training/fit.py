@@ -47,7 +47,8 @@ class TrainConfig:
         patience: evaluations without a better `select` before training stops.
         precision: `float32`, or `bfloat16` to store node matrices between two propagations in half the space and to
             multiply the vectors of softmax losses and InfoNCE in it: faster, with rounded states and gradients
-            (docs/performance.md has the effect on quality). Weights and scoring stay float32.
+            (docs/performance.md has the effect on quality). Weights, scoring, attention, maxima over neighbours and
+            random walks stay float32.
         select: metric of validation that chooses the epoch, without the `validation/` prefix.
         checkpoint_seconds: least time between two checkpoints on disk, which are written after an epoch.
     """
@@ -232,10 +233,11 @@ def _train_epoch(
     progress: Progress[Any],
 ) -> dict[str, float]:
     """Train one epoch; return the mean of each weighted term and of their sum, and the learning rate."""
-    model.train()
     # Layers with their own dropout draw from torch's global generator: give them a stream of this epoch.
     torch.manual_seed(derive_seed(generator.initial_seed(), "layers"))
+    model.eval()  # an epoch is prepared on the features as they are, without dropped ids and the noise of gates
     objective.begin_epoch(epoch, model.view, generator)
+    model.train()
     names: list[str] = []
     sums = finite = torch.zeros((), device=model.graph.device)
     learned = False

@@ -263,6 +263,28 @@ def test_embeddings_of_the_right_run_are_taken(tree: dict[str, Any], trained: li
     assert trained[0].metrics["test/ndcg@10"] != trained[1].metrics["test/ndcg@10"]
 
 
+def test_another_run_in_the_place_of_one_is_another_fusion(
+    tree: dict[str, Any], trained: list[RunResult], tmp_path: Path
+) -> None:
+    """What a trained part is counts, wherever it lies, as for files of vectors."""
+    place, elsewhere = tmp_path / "best", tmp_path / "elsewhere"
+    shutil.copytree(trained[0].path, place)
+    shutil.copytree(trained[0].path, elsewhere)
+    before = fused(tree, str(place), refit=False).key("x")
+    assert fused(tree, [str(elsewhere)], refit=False).key("x") == before
+    beside = RunConfig.from_dict({**tree, "model": {**tree["model"], "fusion": beside_of(place)}}).key("x")
+    shutil.rmtree(place)
+    shutil.copytree(trained[1].path, place)
+    assert fused(tree, str(place), refit=False).key("x") != before
+    changed = RunConfig.from_dict({**tree, "model": {**tree["model"], "fusion": beside_of(place)}})
+    assert changed.key("x") != beside
+
+
+def beside_of(path: Path) -> dict[str, Any]:
+    parts = {"read": {"_target_": "gnnrec.baselines.Embeddings", "runs": str(path)}}
+    return {"parts": parts, "weights": {"graph": 1.0, "read": 0.5}}
+
+
 @pytest.mark.parametrize(
     "change",
     [{"split": {"seed": 1}}, {"eval": {**SETTINGS["eval"], "refit": True}}, {"split": {"name": "cold_item"}}],
@@ -292,8 +314,7 @@ def test_embeddings_selected_on_pairs_that_are_test_here_are_refused(
     trained = run(RunConfig.from_dict({**tree, "split": splits[0]}))
     config = fused(tree, str(trained.path), refit=False, split=splits[0])
     if beside:
-        parts = {"read": {"_target_": "gnnrec.baselines.Embeddings", "runs": str(trained.path)}}
-        model = {**tree["model"], "fusion": {"parts": parts, "weights": {"graph": 1.0, "read": 0.5}}}
+        model = {**tree["model"], "fusion": beside_of(trained.path)}
         config = RunConfig.from_dict({**tree, "split": splits[0], "model": model})
     assert run(config).metrics
     with pytest.raises(DataError, match=r"no run of 'Embeddings' was trained on these .* of this split"):

@@ -119,6 +119,16 @@ def test_blocks_that_nothing_reads_are_told(folder: Path) -> None:
     config(folder, item_blocks=blocks, mode="id", neighbours=3)
 
 
+def test_a_combination_of_one_part_is_told(folder: Path) -> None:
+    blocks = {"text": {"columns": ["text"]}}
+    with pytest.raises(
+        ConfigError, match=r"'init.combine' has no say where a node has one part .*\(got gate\)"
+    ):
+        config(folder, item_blocks=blocks, mode="text", combine="gate")
+    config(folder, item_blocks=item_blocks(folder), mode="text", combine="gate")
+    config(folder, item_blocks=blocks, mode="id_text", combine="gate")
+
+
 @pytest.mark.parametrize("key", ["item_vectors", "item_profiles"])
 def test_blocks_and_a_file_for_one_side_are_told(folder: Path, key: str) -> None:
     values = config(folder, item_blocks={"text": {"columns": ["text"]}}).to_dict()

@@ -44,6 +44,11 @@ def test_which_texts_are_needed(options: dict, needs: tuple[bool, bool]) -> None
         ({"experts": 2, "hidden": 4}, r"'hidden' must be 0 with 'experts'.*\(got 4\)"),
         ({"combine": "add"}, "unknown combine 'add'"),
         ({"start": "pcs"}, "did you mean 'pca'"),
+        ({"combine": "gate"}, "'combine' has no say in 'init' without a projection of text"),
+        (
+            {"combine": "concat", "mode": "text_init"},
+            r"no say .* \(got concat with mode=text_init, users=id\)",
+        ),
         ({"combine": "residual"}, "'combine'=residual needs an id beside the text"),
         ({"combine": "residual", "mode": "text", "users": "profile"}, "needs an id beside the text"),
         ({"shared": True}, "'shared' needs mode=text or id_text with users=profile"),

@@ -105,6 +105,14 @@ def test_kept_views_are_of_the_train_graph_and_those_of_one_step_of_the_main_vie
     assert kept.isolated is None or not bool(kept.isolated[gone].all())
 
 
+def test_kept_views_are_in_the_precision_of_the_main_view() -> None:
+    step = make_step()
+    step.view = replace(step.view, graph=step.view.graph.with_precision("bfloat16"))
+    for augmentation in (EdgeDropout(0.5), RandomWalk(0.5, num_layers=2)):
+        for view in Contrast([augmentation], refresh=0)._views(step):
+            assert {graph.precision for graph in view.layer_graphs or (view.graph,)} == {"bfloat16"}
+
+
 def test_contrasts_of_a_thing_with_itself_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"'Contrast' needs an augmentation"):
         Contrast([])

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from gnnrec import losses
 from gnnrec.objectives import DirectAU, PopDCL
 from tests.test_objectives import interacted, make_step
 
@@ -37,5 +38,9 @@ def test_pop_dcl_stays_finite_where_scores_are_far_apart_and_in_a_batch_of_one()
     (gradient,) = torch.autograd.grad(value, step.view.x)
     assert torch.isfinite(value)
     assert torch.isfinite(gradient).all()
+    positive, negative = torch.tensor([0.9, 0.9], requires_grad=True), torch.tensor([[-0.5]] * 2)
+    losses.pop_dcl(positive, negative, torch.ones(2), torch.tensor([999.0, 1.0]), 0.01).backward()
+    assert positive.grad is not None
+    assert torch.isfinite(positive.grad).all()  # also where no negative counts
     for term in (PopDCL(), DirectAU()):
         assert torch.isfinite(term(make_step(torch.tensor([5]))))

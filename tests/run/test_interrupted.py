@@ -10,7 +10,7 @@ import pytest
 
 import gnnrec.run as module
 from gnnrec.config import RunConfig
-from gnnrec.errors import GnnrecError
+from gnnrec.errors import DataError, GnnrecError
 from gnnrec.run import run
 from gnnrec.tracking import RunDir
 from tests.run.helpers import make, make_full_at, read, rows_of
@@ -70,6 +70,16 @@ def test_a_run_interrupted_after_its_test_counts_both_scorings(
     manifest = read(run(config), "manifest.json")
     assert len(scored) == 2
     assert manifest["num_test_scorings"] == expected
+
+
+@pytest.mark.parametrize("content", ['{"num', "{}", "[]", '{"num_test_scorings": null}'])
+def test_a_manifest_that_cannot_be_read_is_told(folder: Path, tmp_path: Path, content: str) -> None:
+    config = make(folder, tmp_path)
+    path = run(config).path
+    (path / "DONE").unlink()
+    (path / "manifest.json").write_text(content)
+    with pytest.raises(DataError, match=r"cannot read '.*manifest\.json' .*; delete '.*' and run it again"):
+        run(config)
 
 
 def test_a_run_that_cannot_be_finished_keeps_its_checkpoint(

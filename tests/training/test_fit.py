@@ -30,6 +30,7 @@ from gnnrec.objectives import (
 from gnnrec.training import History, TrainConfig, fit
 from gnnrec.training.fit import _learning_rate
 from gnnrec.training.sampler import PairSampler
+from gnnrec.views import View
 from tests.training.helpers import CONFIG, equal, train, weights, without_seconds
 
 
@@ -240,6 +241,21 @@ class Nothing:
 
     def __call__(self, step: Step) -> Tensor:
         return 0.0 * step.item_emb(step.negative).sum()
+
+
+def test_an_epoch_is_prepared_on_features_without_the_noise_of_training(setting: Any) -> None:
+    seen = []
+
+    class Prepared(BPR):
+        def begin_epoch(self, epoch: int, view: Callable[[], View], generator: torch.Generator) -> None:
+            view()
+            seen.append(model.training)
+
+    model = setting.model()
+    model.features.register_forward_hook(lambda module, *_: seen.append(module.training))
+    fit(model, Objective({"rank": Weighted(Prepared())}), replace(CONFIG, epochs=1), None, 0)
+    assert seen[:2] == [False, False]
+    assert seen[2]  # the first step
 
 
 def test_negatives_that_nobody_reads_move_nothing(setting: Any) -> None:
