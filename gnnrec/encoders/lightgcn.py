@@ -40,6 +40,10 @@ class LightGCN(nn.Module):
                 f"'layer_weights' must have num_layers + 1 = {num_layers + 1} values in 'LightGCN' "
                 f"(got {len(layer_weights)})"
             )
+        for weight in layer_weights or ():
+            check_range("layer_weights", weight, "LightGCN")
+        if layer_weights is not None and not any(layer_weights):
+            raise ConfigError("'layer_weights' must not all be 0 in 'LightGCN'")
         self.num_layers = num_layers
         self.layer_weights = tuple(layer_weights or [1 / (num_layers + 1)] * (num_layers + 1))
         self.rescale_isolated = rescale_isolated

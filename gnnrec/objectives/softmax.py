@@ -22,8 +22,8 @@ NEGATIVES = ("all", "uniform", "popularity", "in_batch", "mixed")
 class Softmax:
     """Softmax of the positive against negatives shared by the batch (see losses.softmax_loss).
 
-    logit(u, i) = s(u, i) / temperature + adjustment * log popularity(i) - log q(i), where q(i) is how often i is
-    expected among the negatives: the logQ correction (Bengio and Senecal 2008; Yi et al. 2019,
+    logit(u, i) = s(u, i) / temperature + adjustment * log popularity(i) - log q(i), the last for negatives alone, where
+    q(i) is how often i is expected among them: the logQ correction (Bengio and Senecal 2008; Yi et al. 2019,
     https://doi.org/10.1145/3298689.3346996, eq. 3), with which every choice of negatives estimates the same full
     softmax. Without it (`correction=false`) log q is left out: the loss of Wu et al. 2022 (SSM),
     https://arxiv.org/abs/2201.02327, eq. 5, in which a positive has to beat the drawn negatives alone.

@@ -154,3 +154,16 @@ def test_it_has_no_weights_of_its_own() -> None:
 def test_a_wrong_argument_is_told(arguments: dict, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         LightGCN(DIM, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([0.5, 0.5], r"'layer_weights' must have num_layers \+ 1 = 3 values"),
+        ([0.0, 0.0, 0.0], "'layer_weights' must not all be 0"),
+        ([1.0, float("nan"), 0.0], r"'layer_weights' must be in .* \(got nan\)"),
+    ],
+)
+def test_wrong_layer_weights_are_told(given: list[float], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        LightGCN(DIM, 2, layer_weights=given)
