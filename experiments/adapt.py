@@ -71,6 +71,12 @@ def main(argv: Sequence[str]) -> None:
         f"held-out loss {first:.3f} -> {card['best']:.3f} at step {card['best_step']} of {card['step']}, "
         f"{card['cpu_seconds']:.0f} s of processor time\n{folder}"
     )
+    if not card["best_step"]:
+        print(
+            "warning: no step lowered the held-out loss, so this is the model as it was: raise adapt.steps, or change "
+            "adapt.lr",
+            file=sys.stderr,
+        )
 
 
 def adapt_config(words: Sequence[str], text: TextConfig) -> AdaptConfig:
@@ -89,6 +95,8 @@ def adapt_config(words: Sequence[str], text: TextConfig) -> AdaptConfig:
         key, equals, value = word.removeprefix(PREFIX).partition("=")
         if not equals:
             raise ConfigError(f"'{word}' must be KEY=VALUE")
+        if key in TEXT_KEYS:
+            raise ConfigError(f"'{word}' would stand in place of 'text.{key}': say 'text.{key}={value}'")
         values[key] = _value(word, value)
     return build({"_target_": "gnnrec.text.adapt_config.AdaptConfig", **values}, "adapt")
 

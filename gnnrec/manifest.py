@@ -184,11 +184,12 @@ def peak_memory_mib() -> float | None:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=False
+            ["git", "-C", str(root), *arguments], capture_output=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    # as paths are read here: git writes their bytes, whatever the locale
+    return os.fsdecode(done.stdout).strip() if done.returncode == 0 else None
 
 
 def _version(name: str) -> str | None:

@@ -221,6 +221,19 @@ def test_git_state_sees_commit_and_changes_but_not_results(tmp_path: Path) -> No
     assert git_state(tmp_path) is None
 
 
+def test_git_state_reads_paths_in_any_locale(tmp_path: Path) -> None:
+    root = tmp_path / "chéckout"
+    root.mkdir()
+    (root / "a.py").write_text("1")
+    for arguments in (["init", "-q"], ["add", "a.py"], ["commit", "-q", "-m", "x"]):
+        _git(root, *arguments)
+    code = "from pathlib import Path; from gnnrec.manifest import git_state; print(git_state(Path.cwd())['dirty'])"
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-X", "utf8=0", "-c", code]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr
+
+
 def _leet(folder: Path) -> dict:
     [log] = folder.glob("wandb/offline-run-*/*.wandb")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(log)]

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from safetensors.numpy import load_file
 
+from gnnrec.data.files import read_lines
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.evaluation.measure import Plan, measure
 from gnnrec.evaluation.ranking import Ranking
@@ -93,8 +94,7 @@ def _read_frame(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        with path.open(encoding="utf-8") as file:
-            first = file.readline()
+        first = next((line for _, line in read_lines(path)), "")
         separator = "\t" if "\t" in first else "," if "," in first else r"\s+"
         words = {word.strip().strip('"').lower() for word in re.split(separator, first.strip())}
         header = sum(not words.isdisjoint(names) for names in (*_NAMES.values(), _ORDER)) > 1

@@ -196,8 +196,8 @@ def _check_plain(file: Path, weights: Any, endings: str | tuple[str, ...]) -> No
 
 
 def _card_sha256(card: Path) -> str:
-    """Hash a card but for the seconds it took: the same adaptation done again is the same model."""
-    content = {name: value for name, value in read_json(card, {}).items() if name != "cpu_seconds"}
+    """Hash what decided an adaptation, as the card's fingerprint has it: done again, anyhow, it is the same model."""
+    content = {name: value for name, value in read_json(card, {}).items() if name in ("split", "fingerprint")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

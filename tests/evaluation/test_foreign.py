@@ -38,7 +38,7 @@ def write_run(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "trec"])
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "tsv", "parquet", "trec"])
 @pytest.mark.parametrize("num_cold", [0, 4])
 def test_a_full_run_file_is_worth_its_scores(tmp_path: Path, ending: str, num_cold: int) -> None:
     """Lists of all items give every number that the model's scores give, ties included."""

@@ -60,6 +60,15 @@ def test_the_command_writes_a_model_of_its_split(tmp_path: Path, capsys: pytest.
     assert "is there already" in capsys.readouterr().err
 
 
+def test_a_model_that_no_step_made_better_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    model, data = make_bert(tmp_path / "bert"), make_data(tmp_path / "data")
+    words = [f"dataset.name={data}", "split=cold_items", f"text.model={model}", "adapt.steps=1"]
+    assert run_main(main, [*words, "adapt.lr=1e-30", "adapt.batch_size=8", "--output", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr()
+    assert "at step 0 of 1" in printed.out
+    assert "warning: no step lowered the held-out loss, so this is the model as it was" in printed.err
+
+
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]):
     assert run_main(main, ["dataset=debian"]) == 2
     assert "--output FOLDER" in capsys.readouterr().err
@@ -88,6 +97,8 @@ def test_values_are_read_as_what_they_are():
     assert not config.freeze_embeddings
     with pytest.raises(ConfigError, match="must be KEY=VALUE"):
         adapt_config(["adapt.lr"], text)
+    with pytest.raises(ConfigError, match=r"'adapt.model=n' would stand in place .*: say 'text.model=n'"):
+        adapt_config(["adapt.model=n"], text)
     for word in ("adapt.lr=[1", "adapt.synonym_model={a", "adapt.objective=a: b: c", "adapt.seed=2026-02-31"):
         with pytest.raises(ConfigError, match="is not YAML"):
             adapt_config([word], text)
