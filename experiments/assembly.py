@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.spec import Place, TableSpec
+from experiments.settings import Setting
+from experiments.spec import Cell, Place, TableSpec
 from gnnrec.errors import DataError
 from gnnrec.evaluation.significance import MIN_SEEDS
 from gnnrec.report.captions import group_note, protocol_note, seeds_note
@@ -70,20 +71,29 @@ def _fingerprints(run_: FinishedRun) -> tuple[str, str]:
     return prints["data"], prints["split"]
 
 
-def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, FinishedRun]) -> Table:
-    """Return the table of these runs: means over seeds, tests where there are enough seeds, and the caption."""
+def build_table(
+    spec: TableSpec,
+    seeds: Sequence[int],
+    runs: Mapping[Place, FinishedRun],
+    settings: Mapping[Cell, Setting],
+) -> Table:
+    """Return the table of these runs: means over seeds, tests where there are enough seeds, and the caption.
+
+    Args:
+        settings: of the cells that were tuned.
+    """
     _check_blocks(runs)
     frame = metrics_frame(runs.values(), [vars(place) for place in runs])
     cells = summarise(frame)
     p_values = {}
-    caption = [spec.title, protocol_note(str(frame["protocol"].iloc[0])), seeds_note(seeds)]
+    refitted = {place.block: run_.result["refit"] for place, run_ in runs.items()}
+    caption = [spec.title, protocol_note(str(frame["protocol"].iloc[0]), refitted), seeds_note(seeds)]
     grouped: dict[tuple[str, str], list[FinishedRun]] = {}
     for place, run_ in runs.items():
         grouped.setdefault((place.block, place.row), []).append(run_)
-    fewer = {row: len(found) for (_, row), found in grouped.items() if len(found) < len(seeds)}
+    fewer = _fewer({at: len(found) for at, found in grouped.items()}, len(seeds))
     if fewer:
-        numbers = ", ".join(f"{row} {count}" for row, count in fewer.items())
-        caption.append(f"Fewer seeds, and no test below {MIN_SEEDS}: {numbers}.")
+        caption.append(f"Fewer seeds, and no test below {MIN_SEEDS}: {', '.join(fewer)}.")
     if len(seeds) >= MIN_SEEDS:
         baselines = [row.label for row in spec.rows if row.baseline]
         enough = {at: found for at, found in grouped.items() if at[1] in baselines or len(found) >= MIN_SEEDS}
@@ -92,9 +102,11 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, Fini
             "† differs from the best baseline of the column at p < .05 (paired t-test over users averaged over "
             "seeds, Holm-corrected over the rows)."
         )
-    if spec.trials:
+    if settings:
+        tried = sorted({setting.tried for setting in settings.values()})
+        numbers = " to ".join(map(str, dict.fromkeys((tried[0], tried[-1]))))
         caption.append(
-            f"Rows with settings to choose have the best of {spec.trials} by NDCG@20 on validation of seed "
+            f"Rows with settings to choose have the best of {numbers} by NDCG@20 on validation of seed "
             f"{spec.seeds[0]} ({spec.name}_settings.csv has them); test was not asked."
         )
     blocks = []
@@ -103,6 +115,15 @@ def build_table(spec: TableSpec, seeds: Sequence[int], runs: Mapping[Place, Fini
         blocks.append(Block(block.label, block.columns, group_note(found, [c.metric for c in block.columns])))
     rows = list(dict.fromkeys([*(row.label for row in spec.rows), *(place.row for place in runs)]))
     return Table(spec.name, " ".join(caption), blocks, rows, cells, p_values)
+
+
+def _fewer(counts: Mapping[tuple[str, str], int], num: int) -> list[str]:
+    """Return the rows with fewer than `num` seeds and how many they have, with the block where that differs."""
+    of_row: dict[str, set[int]] = {}
+    for (_, row), count in counts.items():
+        of_row.setdefault(row, set()).add(count)
+    named = {at: at[1] if len(of_row[at[1]]) == 1 else " · ".join(at) for at in counts}
+    return list(dict.fromkeys(f"{named[at]} {count}" for at, count in counts.items() if count < num))
 
 
 def _check_blocks(runs: Mapping[Place, FinishedRun]) -> None:

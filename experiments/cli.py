@@ -73,11 +73,12 @@ def run_main(
     an interrupted one up again.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", force=True)
+    reconfigure = getattr(sys.stdout, "reconfigure", None)  # a notebook's has none
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")  # a dagger where the output is no UTF-8
     try:
         body(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
-    except GnnrecError as error:
-        return _fail(str(error))
     except BrokenPipeError:
         # Who read our output left, as `| head` does; what is still to be printed has no reader.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,17 +86,27 @@ def run_main(
     except KeyboardInterrupt:
         _tell(f"interrupted; {RESUMED}" if resumes else "interrupted")
         return INTERRUPTED
-    except MemoryError as error:
-        return _fail(f"out of memory ({error or 'no details'}); a smaller batch or dimension needs less")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return _fail(f"no space left on the disk ('{error.filename or 'unknown file'}')")
-    except RuntimeError as error:
-        if not any(words in str(error).lower() for words in NO_MEMORY):
+    except (GnnrecError, MemoryError, RuntimeError) as error:
+        message = told(error)
+        if message is None:
             raise
-        return _fail(f"out of memory ({str(error).splitlines()[0]}); a smaller batch or dimension needs less")
+        return _fail(message)
     return 0
+
+
+def told(error: Exception) -> str | None:
+    """Return what is told of a mistake of the user's or of a lack of memory; None for a defect of ours."""
+    if isinstance(error, GnnrecError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error or 'no details'}); a smaller batch or dimension needs less"
+    if any(words in str(error).lower() for words in NO_MEMORY):
+        return f"out of memory ({str(error).splitlines()[0]}); a smaller batch or dimension needs less"
+    return None
 
 
 def _tell_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -11,9 +11,10 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
 
 import yaml
 
-from experiments.cli import format_table, parse_arguments, run_main
+from experiments.cli import format_table, parse_arguments, run_main, told
 from experiments.compose import compose_config, config_groups, expand
 from gnnrec.config import RunConfig
+from gnnrec.errors import GnnrecError
 from gnnrec.evaluation.metrics import ALL_METRICS
 from gnnrec.run import RunResult, run
 
@@ -32,7 +33,10 @@ A finished run is not run again: its folder below tracking.root (runs/) is read 
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run what the command line asks for; see --help."""
+    """Run what the command line asks for; see --help.
+
+    Of several runs one that fails does not stop the others: a GnnrecError at the end names each that failed.
+    """
     arguments = parse_arguments(argv, SWITCHES)
     if "help" in arguments.switches:
         print(help_text())
@@ -43,14 +47,32 @@ def main(argv: Sequence[str]) -> None:
         for config in configs:
             print(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
         return
-    results = []
-    for job, config in zip(jobs, configs):
-        if len(jobs) > 1:
-            print(f"[{len(results) + 1}/{len(jobs)}] {' '.join(job)}", flush=True)
-        results.append(run(config))
+    if len(jobs) == 1:
+        print(result_text(run(configs[0])), flush=True)
+    else:
+        _run_each(jobs, configs)
+
+
+def _run_each(jobs: Sequence[Sequence[str]], configs: Sequence[RunConfig]) -> None:
+    done, results, failed = [], [], []
+    for number, (job, config) in enumerate(zip(jobs, configs), start=1):
+        member = f"[{number}/{len(jobs)}] {' '.join(job)}"
+        print(member, flush=True)
+        try:
+            results.append(run(config))
+        except (GnnrecError, MemoryError, RuntimeError) as error:
+            message = told(error)
+            if message is None:
+                raise
+            failed.append(f"{member}: {message}")
+            print(f"failed: {message}", flush=True)
+            continue
+        done.append(job)
         print(result_text(results[-1]), flush=True)
-    if len(jobs) > 1:
-        print(comparison_text(jobs, results))
+    if results:
+        print(comparison_text(done, results))
+    if failed:
+        raise GnnrecError("; ".join(failed))
 
 
 def help_text() -> str:

@@ -8,7 +8,7 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,8 @@ from gnnrec.files import write_text
 from gnnrec.manifest import source_hash, tell_other_code
 from gnnrec.run import open_run, validate
 from gnnrec.tracking import plain
-from gnnrec.typed import takes_whole_number
+from gnnrec.training.checkpoint import read_position
+from gnnrec.typed import TARGET, takes_whole_number
 
 MOST_DRAWS = 100  # for each setting asked for
 
@@ -119,9 +120,13 @@ class Search:
                 start = time.perf_counter()
                 checkpoint = record.with_suffix(".safetensors")
                 if not record.exists():
+                    begun = read_position(checkpoint).get("code", []) if checkpoint.exists() else []
                     metrics = plain(validate(config, checkpoint))
                     seconds = time.perf_counter() - start
-                    sources = source_hash(config.to_dict())
+                    codes = [code["sources"] for code in begun] + [source_hash(config.to_dict())]
+                    sources = "+".join(
+                        dict.fromkeys(codes)
+                    )  # of two, whichever reads it is told of the other
                     row = {"trial": trial, "metrics": metrics, "seconds": seconds, "sources": sources}
                     write_text(record, json.dumps(row))
                 checkpoint.unlink(missing_ok=True)
@@ -149,9 +154,12 @@ def draw_trials(overrides: Sequence[str], num: int, seed: int) -> list[list[str]
     """Return up to `num` different lists of overrides, each with one value of every sweep; all if there are fewer.
 
     Intervals are drawn uniformly, in the logarithm where tagged `log`, and in whole numbers for a key that is one and
-    for `int(interval(LOW,HIGH))`.
+    for `int(interval(LOW,HIGH))`. A ConfigError names a word that sets the key of a sweep before it.
     """
     sweeps = [(text, _sweep(text, override)) for text, override in zip(overrides, parse(overrides))]
+    for place, (text, values) in enumerate(sweeps, start=1):
+        if values is not None:
+            check_kept([text], overrides[place:])
     generator = random.Random(seed)
     if not any(isinstance(values, Interval) for _, values in sweeps):
         choices = [values if isinstance(values, list) else [""] for _, values in sweeps]
@@ -164,6 +172,20 @@ def draw_trials(overrides: Sequence[str], num: int, seed: int) -> list[list[str]
         if len(drawn) == num:
             break
     return [list(trial) for trial in drawn]
+
+
+def check_kept(words: Sequence[str], later: Sequence[str]) -> None:
+    """Raise a ConfigError where a word of `later` sets a key of `words`: it would be run, and another setting told."""
+    kept = [(text, key) for text in words for key in _keys(text)]
+    for word in later:
+        for again in _keys(word):
+            for text, key in kept:
+                # a word without a dot chooses a group's option, and keys are set after that
+                if key == again or ("." in again and key.startswith(f"{again}.")):
+                    raise ConfigError(
+                        f"'{word}' sets '{key}' again, and the values of '{text}' would never be run: "
+                        "leave one of them out"
+                    )
 
 
 def lists(text: str, word: str) -> bool:
@@ -196,6 +218,20 @@ def read_record(path: Path) -> tuple[dict[str, Any], str | None]:
         return metrics, record.get("sources")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"'{path}' is no record of a trial ({error}); delete the file") from error
+
+
+def _keys(word: str) -> Iterator[str]:
+    """Yield the keys that a word sets: one, or those in its braces."""
+
+    def below(key: str, value: Any) -> Iterator[str]:
+        if isinstance(value, dict) and value and TARGET not in value:
+            for name, inner in value.items():
+                yield from below(f"{key}.{name}", inner)
+        else:
+            yield key
+
+    override = parse([word])[0]
+    yield from below(override.key_or_group, override.value())
 
 
 def _sweep(text: str, override: Override) -> Values:

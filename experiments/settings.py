@@ -69,11 +69,11 @@ def read_settings(path: Path, cells: list[Cell]) -> dict[Cell, Setting]:
             or none of those.
     """
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)  # a row may be called 0.10 or NA
         lines = {
-            (str(line["block"]), str(line["row"])): (
-                str(line["among"]),
-                Setting(tuple(shlex.split(str(line["chosen"]))), int(line["tried"]), float(line[METRIC])),
+            (line["block"], line["row"]): (
+                line["among"],
+                Setting(tuple(shlex.split(line["chosen"])), int(line["tried"]), float(line[METRIC])),
             )
             for line in frame.to_dict("records")
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,8 @@ def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str]
     """Return every run of these cells, which are tuned; `extra` overrides come last.
 
     A baseline that reads a trained run has one job, whatever the number of seeds: that run is of one seed.
+
+    Errors: ConfigError for a mistake in a cell, which it names, and for a word that sets the seed.
     """
     jobs = []
     for cell in Progress(cells, name="compose", unit="row"):
@@ -228,7 +231,8 @@ def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str]
         for seed in seeds:
             overrides = (*cell.overrides, f"seed={seed}", *extra)
             try:
-                config = RunConfig.from_dict(compose_config(overrides))
+                check_seeds((*cell.overrides, *cell.tune, *extra))
+                config = _config(overrides)
             except GnnrecError as error:
                 raise type(error)(f"{cell}: {error}") from error
             if reads_a_run(config.model.baseline):
@@ -237,6 +241,20 @@ def table_jobs(cells: Sequence[Cell], seeds: Sequence[int], extra: Sequence[str]
                 reading.append(config.model)
             jobs.append(Job(Place(cell.block, cell.row, seed), overrides, config))
     return jobs
+
+
+def check_seeds(words: Sequence[str]) -> None:
+    """Raise a ConfigError for a word that sets the seed: every seed of a table would be a run of that one."""
+    for word in words:
+        if word.partition("=")[0].lstrip("+").partition("@")[0] == "seed":
+            raise ConfigError(
+                f"'{word}' sets the seed, and a table has its seeds in 'seeds' or --seeds: leave it out"
+            )
+
+
+@lru_cache(maxsize=4096)  # asked for before anything is run, and again for the runs
+def _config(overrides: tuple[str, ...]) -> RunConfig:
+    return RunConfig.from_dict(compose_config(overrides))
 
 
 def _rows(entry: Any, where: str, folder: Path, within: tuple[str, ...]) -> list[Row]:

@@ -11,11 +11,12 @@ if __package__ in (None, ""):  # started as a script: take the repository, not t
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from experiments.assembly import added_runs, build_table, draw_figures, readme_with
+from experiments.blocks import check_blocks
 from experiments.cli import Arguments, parse_arguments, run_main
 from experiments.columns import check_columns, check_found
 from experiments.search import Search
 from experiments.settings import Setting, read_settings, with_setting, write_settings
-from experiments.spec import TABLES, Cell, TableSpec, read_spec, table_cells, table_jobs
+from experiments.spec import TABLES, Cell, TableSpec, check_seeds, read_spec, table_cells, table_jobs
 from experiments.table_runs import distinct, plan, run_missing, sweep, tuned
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.files import write_text
@@ -60,6 +61,7 @@ def main(argv: Sequence[str]) -> None:
         print(HELP.format(tables=", ".join(sorted(file.stem for file in TABLES.glob("*.yaml")))))
         return
     spec, extra = _table_name(arguments)
+    check_seeds(extra)
     seeds = _seeds(arguments, spec)
     output = _output(arguments, extra, seeds != list(spec.seeds))
     cells = table_cells(spec)
@@ -70,13 +72,11 @@ def main(argv: Sequence[str]) -> None:
         cells = part_of(cells, arguments.options["part"])
     recorded = arguments.options.get("settings")
     known = read_settings(Path(recorded), cells) if recorded else {}
-    searches = {
-        cell: Search(sweep(cell, spec, extra), spec.trials)
-        for cell in cells
-        if cell.tune and cell not in known
-    }
+    sweeps = {cell: sweep(cell, spec, extra) for cell in cells if cell.tune}
+    searches = {cell: Search(words, spec.trials) for cell, words in sweeps.items() if cell not in known}
     added = [folder for folder in arguments.options.get("add", "").split(",") if folder]
     check_columns(spec, cells, searches, known, extra, added)
+    check_blocks(cells, searches, known, seeds, extra)
     if "dry-run" in arguments.switches:
         print(plan(spec, cells, known, searches, seeds, extra))
         return
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> None:
         tell_other_code(run_.manifest.get("sources"), run_.config, run_.path)
     runs |= added_runs(added, runs)
     check_found(spec, runs)
-    table = build_table(spec, seeds, runs)
+    table = build_table(spec, seeds, runs, settings)
     readme = {} if "output" in arguments.options else readme_with(table, output)
     if "check" in arguments.switches:
         compared = _check_written(table, settings, readme, output)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 
 from experiments.cli import command_line
-from experiments.search import Search
+from experiments.search import Search, check_kept
 from experiments.settings import Setting, best_setting, with_setting
-from experiments.spec import Cell, Job, Place, TableSpec, table_jobs
-from gnnrec.errors import GnnrecError
+from experiments.spec import Cell, Job, Place, TableSpec, check_seeds, table_jobs
+from gnnrec.errors import ConfigError, GnnrecError
 from gnnrec.run import open_run, run
 from gnnrec.tracking import RunDir
 
@@ -28,7 +28,15 @@ def tuned(cell: Cell, search: Search) -> Setting:
 
 
 def sweep(cell: Cell, spec: TableSpec, extra: Sequence[str]) -> list[str]:
-    """Return what is searched for a cell: its settings are chosen on the first seed of the table."""
+    """Return what is searched for a cell: its settings are chosen on the first seed of the table.
+
+    Raises a ConfigError for a word that sets the seed, and for one of `extra` that sets what the cell is tuned in.
+    """
+    try:
+        check_seeds((*cell.overrides, *cell.tune, *extra))
+        check_kept(cell.tune, extra)
+    except ConfigError as error:
+        raise ConfigError(f"{cell}: {error}") from error
     return [*cell.overrides, *cell.tune, f"seed={spec.seeds[0]}", *extra]
 
 

@@ -76,13 +76,25 @@ def seeds_note(seeds: Sequence[int]) -> str:
     return f"Mean ± standard deviation over {len(seeds)} seeds ({numbers})."
 
 
-def protocol_note(protocol: str) -> str:
-    """Return how the numbers were made, and the warning that a legacy protocol carries."""
+def protocol_note(protocol: str, refitted: Mapping[str, bool]) -> str:
+    """Return how the numbers were made, and the warning that a legacy protocol carries.
+
+    Args:
+        refitted: block or row -> whether its models were fitted on train + validation (`eval.refit`).
+    """
     if protocol == "legacy_test_selected":
         return "Protocol legacy_test_selected: models were SELECTED ON TEST, as in the papers compared with."
-    return (
+    text = (
         f"Protocol {protocol}: selection on validation only, test scored once, full ranking over all items, "
         "train and validation items of the user masked."
+    )
+    names = [f"'{name}'" for name, refit in refitted.items() if refit]
+    if not names:
+        return text
+    which = "" if len(names) == len(refitted) else f" of {', '.join(names)}, and no others,"
+    return (
+        f"{text} Models{which} were fitted on train + validation for the test (eval.refit), trained ones for the "
+        "chosen number of epochs."
     )
 
 

@@ -136,7 +136,8 @@ def comparison_table(models: Models, metrics: Sequence[str], name: str = "compar
             if best in (one, other):
                 p_values[BLOCK, other if one == best else one, metric] = p
     protocol = str(rows[0][1].result["protocol"])
-    caption = " ".join([protocol_note(protocol), _seeds_note(models), _mark_note(len(models))])
+    refitted = {label: runs[0].result["refit"] for label, runs in models.items()}
+    caption = " ".join([protocol_note(protocol, refitted), _seeds_note(models), _mark_note(len(models))])
     note = group_note([run for _, run in rows], metrics)
     columns = [Column(metric, metric.removeprefix("test/"), best_value(metric)) for metric in metrics]
     return Table(name, caption, [Block(BLOCK, columns, note)], list(models), cells, p_values)

@@ -63,7 +63,10 @@ def test_the_command_writes_a_model_of_its_split(tmp_path: Path, capsys: pytest.
 def test_a_model_that_no_step_made_better_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     model, data = make_bert(tmp_path / "bert"), make_data(tmp_path / "data")
     words = [f"dataset.name={data}", "split=cold_items", f"text.model={model}", "adapt.steps=1"]
-    assert run_main(main, [*words, "adapt.lr=1e-30", "adapt.batch_size=8", "--output", str(tmp_path / "out")]) == 0
+    assert (
+        run_main(main, [*words, "adapt.lr=1e-30", "adapt.batch_size=8", "--output", str(tmp_path / "out")])
+        == 0
+    )
     printed = capsys.readouterr()
     assert "at step 0 of 1" in printed.out
     assert "warning: no step lowered the held-out loss, so this is the model as it was" in printed.err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import subprocess
 import sys
 
@@ -101,6 +102,24 @@ def test_a_table_is_aligned() -> None:
         "tail item          -   -",
         "x             1.0000   3",
     ]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_a_dagger_is_written_whatever_the_encoding_of_the_output(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stream, encoding=encoding))
+    assert run_main(lambda _: print("† differs"), []) == 0
+    told = "† differs" if encoding == "utf-8" else "\\u2020 differs"
+    assert stream.getvalue().decode(encoding) == f"{told}\n"
+
+
+def test_an_output_of_another_kind_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()  # as a notebook's, it has no encoding
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert run_main(lambda _: print("† differs"), []) == 0
+    assert stream.getvalue() == "† differs\n"
 
 
 def test_output_that_nobody_reads_any_more_is_no_error() -> None:

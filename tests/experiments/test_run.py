@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from experiments import run as run_module
 from experiments.cli import run_main
 from experiments.compose import CONF, compose_config, config_groups
 from experiments.run import main
@@ -92,6 +93,55 @@ def test_multirun_runs_every_combination_and_compares(
     out = capsys.readouterr().out
     assert "[4/4]" in out
     assert "model=lightgcn seed=1" in out.split("[4/4]")[1]
+
+
+def test_a_run_that_fails_stops_no_other_and_is_named(
+    small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*small, "-m", "model=popularity,item_knn", "split=published,random"]
+    assert run_main(main, words) == 2
+    told = capsys.readouterr()
+    reason = "data set 'planted' came without a published split; use 'random' or another split"
+    failed = [
+        f"[{number}/4] {' '.join(small)} model={model} split=published: {reason}"
+        for number, model in ((1, "popularity"), (3, "item_knn"))
+    ]
+    assert told.err == f"error: {'; '.join(failed)}\n"
+    assert told.out.count(f"failed: {reason}") == 2
+    assert len(list((tmp_path / "runs").glob("*/DONE"))) == 2
+    compared = told.out.splitlines()[-3:]
+    assert compared[0].split() == ["run", "recall@20", "ndcg@20"]
+    assert "model=popularity split=random" in compared[1]
+    assert "model=item_knn split=random" in compared[2]
+
+
+def test_a_run_without_memory_stops_no_other_but_a_defect_does(
+    small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors: list[Exception] = [RuntimeError("CUDA out of memory\nmore"), MemoryError("2 GiB")]
+
+    def fail(config: RunConfig) -> None:
+        raise errors[config.seed]
+
+    monkeypatch.setattr(run_module, "run", fail)
+    assert run_main(main, [*small, "-m", "seed=0,1"]) == 2
+    told = capsys.readouterr()
+    assert "seed=0: out of memory (CUDA out of memory); a smaller batch" in told.err
+    assert "seed=1: out of memory (2 GiB); a smaller batch" in told.err
+    assert "recall" not in told.out
+    assert run_main(main, [*small, "seed=0"]) == 2
+    assert capsys.readouterr().err.startswith("error: out of memory (CUDA out of memory)")
+    errors[0] = RuntimeError("shape mismatch")
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        run_main(main, [*small, "-m", "seed=0,1"])
+
+
+def test_a_mistake_in_one_of_several_runs_is_told_before_the_first(
+    small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run_module, "run", lambda _: pytest.fail("run"))
+    assert run_main(main, [*small, "-m", "train.lr=0.1,fast"]) == 2
+    assert capsys.readouterr().err == "error: 'train.lr' must be of type float (got 'fast')\n"
 
 
 def test_help_and_cfg_run_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:

@@ -36,6 +36,14 @@ def test_a_setting_chosen_among_others_is_an_error(tmp_path: Path) -> None:
         read_settings(path, [wider])
 
 
+@pytest.mark.parametrize("label", ["0.10", "NA", "1e3", "007", "nan", "True", " a "])
+def test_a_label_that_looks_like_a_number_is_found_again(tmp_path: Path, label: str) -> None:
+    path, setting = tmp_path / "t_settings.csv", Setting(("train.lr=1e-3",), 3, 0.25)
+    for cell in (Cell(label, "row", (), ("train.lr=1e-3",)), Cell("block", label, (), ("train.lr=1e-3",))):
+        write_settings({cell: setting}, path)
+        assert read_settings(path, [cell]) == {cell: setting}
+
+
 @pytest.mark.parametrize(
     ("tune", "chosen", "fits"),
     [

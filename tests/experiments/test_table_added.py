@@ -67,7 +67,7 @@ def test_an_added_run_does_not_join_a_row_of_the_table(make, table: dict[Place, 
 def test_rows_of_a_block_have_one_split(make, table: dict[Place, FinishedRun]) -> None:
     other = {Place("block", "MF", 0): make("a", 0, {"name": "mf"}, split="t")}
     with pytest.raises(DataError, match=r"block · MF · seed 0: .* has other data or another split than"):
-        build_table(read_spec("quickstart"), [0], table | other)
+        build_table(read_spec("quickstart"), [0], table | other, {})
 
 
 def test_an_added_run_is_in_every_block_of_its_split(make, table: dict[Place, FinishedRun]) -> None:

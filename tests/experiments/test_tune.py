@@ -14,6 +14,7 @@ from experiments.search import Search, draw_trials, read_record
 from gnnrec.config import RunConfig
 from gnnrec.errors import DataError
 from gnnrec.evaluation.result import Evaluation
+from gnnrec.manifest import source_hash
 
 
 def test_a_small_grid_is_tried_whole_and_a_large_one_without_repeats() -> None:
@@ -112,10 +113,17 @@ def test_a_trial_killed_in_training_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         killed.run()
     assert [path.suffix for path in killed.folder.iterdir()] == [".safetensors"]
-    killed.run()
+    with monkeypatch.context() as patch:
+        for module in (gnnrec.run, search):
+            patch.setattr(module, "source_hash", lambda config: "other code")
+        killed.run()
     assert validations[3:] == ["done"] * 3  # the third and the fourth epoch's, and the one at the end
     assert [path.suffix for path in killed.folder.iterdir()] == [".json"]
     assert killed.ranked()[0].value == whole.ranked()[0].value
+    [record] = killed.folder.iterdir()
+    assert (
+        json.loads(record.read_text())["sources"] == f"{source_hash(killed.configs[0].to_dict())}+other code"
+    )
 
 
 def test_the_best_setting_is_a_command_that_a_shell_takes(
