@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A part may import itself, its own line without a circle, and every line above it.
 DIRECTION = (
-    ("allocator", "checksum", "control_groups", "devices", "errors", "files", "progress", "typed"),
+    ("allocator", "checksum", "control_groups", "devices", "errors", "files", "progress", "typed", "unit"),
     ("data",),
     ("bags", "products", "svd", "text"),
     ("edges",),
