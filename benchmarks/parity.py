@@ -142,7 +142,7 @@ ROWS = [
     Row(
         "SGL-ED",
         "yelp2018",
-        ["model=sgl-ed", *STOPPED, "train.lr=2e-3", "train.patience=4", "train.epochs=14"],
+        ["model=sgl-ed", *STOPPED, "train.lr=1e-3", "train.patience=2", "train.epochs=40"],
         0.0675,
         0.0555,
         "SELFRec",
