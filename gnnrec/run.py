@@ -211,9 +211,8 @@ def _before(run_dir: RunDir) -> _Before:
         try:
             scorings = int(json.loads(manifest.read_text(encoding="utf-8"))["num_test_scorings"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"cannot read '{manifest}' ({type(error).__name__}: {error}); delete '{run_dir.path}' and run it again"
-            ) from error
+            told = f"cannot read '{manifest}' ({type(error).__name__}: {error})"
+            raise DataError(f"{told}; delete '{run_dir.path}' and run it again") from error
     return _Before(
         position.get("epoch", 0), len(position.get("rows", [])), position.get("code", []), scorings
     )
