@@ -124,9 +124,8 @@ class Search:
                     metrics = plain(validate(config, checkpoint))
                     seconds = time.perf_counter() - start
                     codes = [code["sources"] for code in begun] + [source_hash(config.to_dict())]
-                    sources = "+".join(
-                        dict.fromkeys(codes)
-                    )  # of two, whichever reads it is told of the other
+                    # of two codes, whichever reads it is told of the other
+                    sources = "+".join(dict.fromkeys(codes))
                     row = {"trial": trial, "metrics": metrics, "seconds": seconds, "sources": sources}
                     write_text(record, json.dumps(row))
                 checkpoint.unlink(missing_ok=True)
