@@ -1,12 +1,14 @@
 """How far does a linear map of frozen text vectors come where the language model itself is adapted? On validation.
 
     python benchmarks/adapt_linear.py                     debian-full, content kNN, unseen items, some minutes
-    python benchmarks/adapt_linear.py --data debian
+    python benchmarks/adapt_linear.py --data debian --seed 1      another data set, another split
 
 The map W starts at the identity and is trained on what adapt.objective=pairs is trained on, all seen items being keys:
-a row's positives are weighted by co-interactions, anchors are drawn alike or by popularity. One way learns from users
-in place of pairs: half of a user's items are ranked by the mean of the other half. Of the change a share is kept
-(adapt.mix): I + mix (W - I). Printed: validation of content kNN on the mapped vectors; the test is not scored.
+a row's positives are weighted by co-interactions, anchors are drawn alike or by popularity. Some ways learn from users
+in place of pairs: half of a user's items are ranked by the mean of the other half. Some take the mean of maps, each
+trained on a random part of the items; eight maps of a quarter each, from users, are text.reduce=contrastive. Of the
+change a share is kept (adapt.mix): I + mix (W - I). Printed: validation of content kNN on the mapped vectors; the test
+is not scored.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from gnnrec.data.splits import make_split
 from gnnrec.evaluation.evaluate import evaluate
 from gnnrec.evaluation.task import Task, validation_task
 from gnnrec.text import TextConfig
+from gnnrec.text.contrast import history_loss
 from gnnrec.text.nodes import node_vectors
 
 METRICS = ("cold/recall@20", "cold/ndcg@20", "cold_only/recall@20", "recall@20")
@@ -46,7 +49,9 @@ ANCHORS = 512
 
 @dataclass(frozen=True)
 class Way:
-    """One way of training: what a positive weighs, how anchors are drawn, temperature, dropout of the input, steps."""
+    """One way of training: what a positive weighs, how anchors are drawn, temperature, dropout of the input, steps,
+    users a step, maps and the share of the items that each is trained on.
+    """
 
     label: str
     weight: str = "cosine"  # c_ij / sqrt(n_i n_j); conditional: c_ij / n_i; squared: the cosine's square
@@ -55,6 +60,8 @@ class Way:
     dropout: float = 0.0
     steps: int = 40
     users: int = 0  # so many users a step rank a half of their items by the other half; 0: pairs
+    bags: int = 1
+    bag_share: float = 1.0
 
 
 WAYS = (
@@ -69,6 +76,12 @@ WAYS = (
     Way("temperature .02, dropout .3", temperature=0.02, dropout=0.3),
     Way("temperature .1, dropout .5", temperature=0.1, dropout=0.5, steps=60),
     Way("users, dropout .3, 60 steps", dropout=0.3, steps=60, users=512),
+    Way("4 bags of a half", bags=4, bag_share=0.5),
+    Way("8 bags of a quarter", bags=8, bag_share=0.25),
+    Way("16 bags of an eighth", bags=16, bag_share=0.125),
+    Way("users, 60 steps, 4 bags of a half", steps=60, users=512, bags=4, bag_share=0.5),
+    Way("users, 60 steps, 8 bags of a quarter", steps=60, users=512, bags=8, bag_share=0.25),
+    Way("users, 60 steps, 16 bags of an eighth", steps=60, users=512, bags=16, bag_share=0.125),
 )
 
 
@@ -80,6 +93,17 @@ def pair_weights(train: Interactions, items: np.ndarray, kind: str) -> np.ndarra
     if kind == "conditional":
         return together / count[:, None]
     return (together / np.sqrt(np.outer(count, count))) ** (2 if kind == "squared" else 1)
+
+
+def mean_map(vectors: Tensor, weight: np.ndarray, taken: sp.csr_array, way: Way) -> Tensor:
+    """Return the mean of the maps trained on random parts of the items; the arguments are those of `trained_map`."""
+    generator, size = np.random.default_rng(0), round(way.bag_share * len(vectors))
+    total = torch.zeros(vectors.shape[1], vectors.shape[1])
+    for _ in range(way.bags):
+        rows = np.sort(generator.choice(len(vectors), size, replace=False))
+        part = trained_map(vectors[torch.from_numpy(rows)], weight[np.ix_(rows, rows)], taken[:, rows], way)
+        total += part / way.bags
+    return total
 
 
 def trained_map(vectors: Tensor, weight: np.ndarray, taken: sp.csr_array, way: Way) -> Tensor:
@@ -113,11 +137,7 @@ def trained_map(vectors: Tensor, weight: np.ndarray, taken: sp.csr_array, way: W
 def train_on_users(
     linear: Tensor, optimizer: torch.optim.Optimizer, vectors: Tensor, taken: sp.csr_array, way: Way
 ) -> None:
-    """Minimise - mean_u mean_{i in T(u)} log softmax_{i not in H(u)}(cos(k_i, sum_{j in H(u)} k_j) / t + log p_i).
-
-    k are the mapped vectors at unit length, H(u) and T(u) parts of the user's items, parted by fair coins, p_i is the
-    item's share of the train pairs.
-    """
+    """Minimise `history_loss` of the mapped vectors: a user's items are parted by fair coins."""
     count = torch.from_numpy(np.asarray(taken.sum(axis=0))).float()
     several = np.flatnonzero(np.diff(taken.indptr) > 1)
     for step in range(way.steps):
@@ -125,11 +145,8 @@ def train_on_users(
         users = generator.choice(several, min(way.users, len(several)), replace=False)
         rows = torch.from_numpy(taken[users].toarray()).float()
         history = rows * torch.from_numpy(generator.random(rows.shape) < 0.5)
-        target, keys = rows - history, F.normalize(F.dropout(vectors, way.dropout) @ linear, dim=1)
-        scores = F.normalize(history @ keys, dim=1) @ keys.T / way.temperature + (count / count.sum()).log()
-        log_p = F.log_softmax(scores.masked_fill(history > 0, -1e9), dim=1)
-        both = (history.sum(dim=1) > 0) & (target.sum(dim=1) > 0)
-        loss = -((target * log_p).sum(dim=1) / target.sum(dim=1).clamp(min=1))[both].mean()
+        keys = F.normalize(F.dropout(vectors, way.dropout) @ linear, dim=1)
+        loss = history_loss(keys, history, rows - history, (count / count.sum()).log(), way.temperature)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -139,9 +156,10 @@ def main(argv: Sequence[str]) -> None:
     """Train every way and print validation; see --help."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", default="debian-full")
+    parser.add_argument("--seed", type=int, default=0, help="of the split")
     arguments = parser.parse_args(argv)
     dataset = load_dataset(arguments.data)
-    split = make_split(dataset, "cold_item", 0, cold=0.2)
+    split = make_split(dataset, "cold_item", arguments.seed, cold=0.2)
     train = split.train
     task = validation_task(split, item_groups(train), user_groups(train))
     vectors = torch.from_numpy(
@@ -153,7 +171,7 @@ def main(argv: Sequence[str]) -> None:
     rows: list[list[object]] = [["frozen", 0.0, *validation(vectors, train, task)]]
     for way in WAYS:
         weight = pair_weights(train, seen, way.weight)
-        trained = trained_map(vectors[seen], weight, taken, way)
+        trained = mean_map(vectors[seen], weight, taken, way)
         change = trained - torch.eye(vectors.shape[1])
         rows += [
             [way.label, mix, *validation(vectors + mix * vectors @ change, train, task)] for mix in MIXES

@@ -132,12 +132,12 @@ def _load(
     if config.control == "gaussian":  # of one seed, blocks of one width would share their noise
         config = replace(config, seed=config.seed + place)
     learned = block.missing == "learned"
-    fit_rows, fit_pairs = fit_data(train, side, config)
+    fit = fit_data(train, side, config)
     if block.kind == "text":
         texts = block_texts(dataset, side, block)
         present = np.array([bool(text.strip()) for text in texts])
         _tell(side, name, present)
-        vectors = text_vectors(dataset, side, texts, config, fit_rows, fit_pairs, split)
+        vectors = text_vectors(dataset, side, texts, config, fit, split)
         return Block(name, vectors, present, learned)
     if config.control in ("bag_of_words", "anonymized"):
         raise ConfigError(
@@ -148,12 +148,12 @@ def _load(
     if block.kind == "vectors":
         assert block.path is not None
         loaded = load_vectors(block.path, side_table(dataset, side)[f"{side}_id"].tolist())
-        vectors = transform(loaded.vectors, config, loaded.present, fit_rows, fit_pairs)
+        vectors = transform(loaded.vectors, config, loaded.present, fit)
         return Block(name, vectors, loaded.present, learned)
-    shares, present = categories(side_table(dataset, side), block, fit_rows)
+    shares, present = categories(side_table(dataset, side), block, fit.rows)
     _tell(side, name, present)
     if block.kind == "multi_hot":
-        vectors = transform(_unit_rows(shares), config, present, fit_rows, fit_pairs)
+        vectors = transform(_unit_rows(shares), config, present, fit)
         return Block(name, vectors, present, learned)
     return Block(name, _controlled(shares, present, config, name), present, learned)
 

@@ -19,12 +19,13 @@ REDUCTIONS = (
     "variance",
     "informed",
     "canonical",
+    "contrastive",
     "random_projection",
 )
 # Which reductions read a setting, where not all do.
 _READ_BY = {
     "reduce_dim": ("pca", "whiten_pca", "variance", "informed", "canonical", "random_projection"),
-    "shrinkage": ("whiten_pca", "whiten_zca", "canonical"),
+    "shrinkage": ("whiten_pca", "whiten_zca", "canonical", "contrastive"),
 }
 
 
@@ -47,7 +48,7 @@ class TextConfig:
     item_vectors, user_vectors: a file of vectors made elsewhere, in place of texts (see gnnrec.text.vectors).
     item_profiles, user_profiles: a JSONL file of generated texts, in place of the data set's own (see
         gnnrec.text.profiles).
-    seed: of the control and of the random projection.
+    seed: of the control, of the random projection and of the contrastive map.
     device: a torch device, or `auto`: that of the run; outside of one CUDA where there is one, else the processor.
     """
 

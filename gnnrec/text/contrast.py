@@ -39,6 +39,23 @@ def weighted_pair_loss(vectors: Tensor, weight: Tensor, temperature: float) -> T
     return loss[total > 0].mean()
 
 
+def history_loss(
+    keys: Tensor, history: Tensor, target: Tensor, log_share: Tensor, temperature: float
+) -> Tensor:
+    """Return - mean_u mean_{i in T(u)} log softmax_{i not in H(u)}(cos(k_i, sum_{j in H(u)} k_j) / t + log p_i).
+
+    One part of an owner's rows is ranked by the other, t the temperature: a softmax over all rows, as in Mult-VAE
+    (Liang et al. 2018, https://arxiv.org/abs/1802.05814, equation 2), p_i the share that row i has of all pairs. The
+    mean is over owners with both parts; 0 where there are none.
+    Shapes: keys, of unit length, [n, d]; history and target 0 or 1 [owners, n], never both 1; log_share [n] -> scalar.
+    """
+    scores = F.normalize(history @ keys, dim=1) @ keys.T / temperature + log_share
+    log_p = F.log_softmax(scores.masked_fill(history > 0, -1e9), dim=1)
+    both = (history.sum(dim=1) > 0) & (target.sum(dim=1) > 0)
+    each = -(target * log_p.masked_fill(target == 0, 0)).sum(dim=1) / target.sum(dim=1).clamp(min=1)
+    return each[both].sum() / both.sum().clamp(min=1)
+
+
 class PairSampler:
     """Batches of item rows in which every anchor has a partner, and the weights of all positives among them.
 

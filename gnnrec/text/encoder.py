@@ -26,7 +26,7 @@ from gnnrec.text.hashing import HASH_DIM, HASH_VERSION, hash_texts
 from gnnrec.text.models import ModelFolder, check_split, find_model
 from gnnrec.text.precision import resolve_dtype
 from gnnrec.text.settings import Settings, read_settings
-from gnnrec.text.transform import fitted_rows, transform
+from gnnrec.text.transform import FitData, fitted_rows, transform
 from gnnrec.text.transformer import TransformerEncoder
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,7 @@ def encode_texts(
     texts: Sequence[str],
     config: TextConfig | None = None,
     cache_dir: str | Path | None = None,
-    fit_rows: np.ndarray | None = None,
-    fit_pairs: np.ndarray | None = None,
+    fit: FitData | None = None,
     names: Sequence[str | Sequence[str]] | None = None,
     split: str | None = None,
 ) -> np.ndarray:
@@ -50,9 +49,9 @@ def encode_texts(
     texts in the same cache state give the same bits; in bfloat16 a vector may differ in the third digit
     with what it is batched with.
 
-    fit_rows, fit_pairs: training rows and pairs, for controls and reductions that are fitted (see
-    gnnrec.text.transform). names: one or several per text, for control=anonymized. split: the fingerprint of the split
-    in use; a model adapted on another split is a DataError. cache_dir: default the user's cache folder.
+    fit: of training, for controls and reductions that are fitted (see gnnrec.text.transform). names: one or
+    several per text, for control=anonymized. split: the fingerprint of the split in use; a model adapted on another
+    split is a DataError. cache_dir: default the user's cache folder.
     """
     config = config or TextConfig()
     _check_texts(texts)
@@ -64,7 +63,7 @@ def encode_texts(
     if not present.all():
         log.warning("%d of %d texts are empty and get the zero vector", (~present).sum(), len(texts))
     if config.control == "bag_of_words":
-        rows = fitted_rows(fit_rows, present, "control=bag_of_words")
+        rows = fitted_rows(fit, present, "control=bag_of_words")
         vectors = bag_of_words(texts, rows, config.dim or BAG_OF_WORDS_DIM)
         config = replace(config, dim=None)
     else:
@@ -73,7 +72,7 @@ def encode_texts(
         row = {text: index for index, text in enumerate(unique)}
         vectors = encoded[[row.get(text, 0) for text in texts]]
         vectors[~present] = 0
-    return transform(vectors, config, present, fit_rows, fit_pairs)
+    return transform(vectors, config, present, fit)
 
 
 def _encode_unique(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from gnnrec.data.dataset import Dataset
 from gnnrec.data.interactions import Interactions
@@ -18,7 +19,7 @@ from gnnrec.text.encoder import encode_texts, text_fingerprint
 from gnnrec.text.pairs import co_interaction_pairs
 from gnnrec.text.profiles import load_profiles
 from gnnrec.text.templates import row_texts, to_text
-from gnnrec.text.transform import transform
+from gnnrec.text.transform import FitData, transform
 from gnnrec.text.vectors import load_vectors, vectors_sha256
 
 _NUM_PAIRS = 100_000
@@ -57,7 +58,7 @@ def node_vectors(
     split: the fingerprint of the split, checked against an adapted model and against generated texts.
     """
     check_choice("side", side, ("item", "user"), "node_vectors")
-    fit_rows, fit_pairs = fit_data(train, side, config)
+    fit = fit_data(train, side, config)
     path = config.item_vectors if side == "item" else config.user_vectors
     if path is not None:
         if config.control in ("bag_of_words", "anonymized"):
@@ -65,18 +66,22 @@ def node_vectors(
                 f"text.control={config.control} is of texts, and text.{side}_vectors takes their place: leave one out"
             )
         loaded = load_vectors(path, side_table(dataset, side)[f"{side}_id"].tolist())
-        vectors = transform(loaded.vectors, config, loaded.present, fit_rows, fit_pairs)
+        vectors = transform(loaded.vectors, config, loaded.present, fit)
         return NodeVectors(vectors, loaded.present)
     texts = node_texts(dataset, side, config, split)
-    vectors = text_vectors(dataset, side, texts, config, fit_rows, fit_pairs, split)
+    vectors = text_vectors(dataset, side, texts, config, fit, split)
     return NodeVectors(vectors, np.array([bool(text.strip()) for text in texts]))
 
 
-def fit_data(train: Interactions, side: str, config: TextConfig) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return what controls and reductions of a side are fitted on: rows that train has, bool [n], and pairs."""
-    fit_rows = (train.item_counts() if side == "item" else train.user_counts()) > 0
-    wants_pairs = config.reduce in ("informed", "canonical")
-    return fit_rows, co_interaction_pairs(train, _NUM_PAIRS, config.seed, side) if wants_pairs else None
+def fit_data(train: Interactions, side: str, config: TextConfig) -> FitData:
+    """Return what controls and reductions of a side are fitted on: rows that train has, who has them."""
+    rows = (train.item_counts() if side == "item" else train.user_counts()) > 0
+    if config.reduce in ("informed", "canonical"):
+        return FitData(rows, pairs=co_interaction_pairs(train, _NUM_PAIRS, config.seed, side))
+    if config.reduce == "contrastive":
+        matrix = train.csr()
+        return FitData(rows, histories=matrix if side == "item" else sp.csr_array(matrix.T))
+    return FitData(rows)
 
 
 def side_table(dataset: Dataset, side: str) -> pd.DataFrame:
@@ -89,13 +94,12 @@ def text_vectors(
     side: str,
     texts: Sequence[str],
     config: TextConfig,
-    fit_rows: np.ndarray,
-    fit_pairs: np.ndarray | None,
+    fit: FitData,
     split: str | None = None,
 ) -> np.ndarray:
     """Return the vectors of texts, one per row of a side's table, through the controls and reduction."""
     names = _names(dataset, side) if config.control == "anonymized" else None
-    return encode_texts(texts, config, fit_rows=fit_rows, fit_pairs=fit_pairs, names=names, split=split)
+    return encode_texts(texts, config, fit=fit, names=names, split=split)
 
 
 def node_fingerprint(dataset: Dataset, side: str, config: TextConfig, split: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Centring, scaling, PCA, whitening, canonical correlation, selection, projection: fitted on training rows only."""
+"""Centring, scaling, PCA, whitening, maps learned from interactions, selection, projection: of training rows only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from gnnrec.errors import ConfigError, DataError, check_choice, check_range
 from gnnrec.text.config import REDUCTIONS
+from gnnrec.text.contrastive_map import contrastive_map
 
 # Directions with less than this share of the largest variance are noise of the float32 vectors.
 _RANK = 1e-7
@@ -40,6 +41,7 @@ def fit_reduction(
     shrinkage: float = 0.0,
     seed: int = 0,
     pairs: np.ndarray | None = None,
+    histories: sp.csr_array | None = None,
 ) -> Reduction:
     """Fit a reduction on the vectors of training rows, float32 [n, d].
 
@@ -55,6 +57,8 @@ def fit_reduction(
     (x - mean) S^-1/2 V_k diag(max(r_k, 0))^1/2: products of rows are sums over the canonical variates of
     partners, each times its correlation (Hotelling 1936, https://doi.org/10.1093/biomet/28.3-4.321). A pair
     weighs (f_i f_j)^-1/2, f_i the number of pairs that have row i: popular items are not everybody's partner.
+    contrastive: (x - mean) W, W trained on `histories` [owners, n], 1 where a user has an item in train (see
+    gnnrec.text.contrastive_map).
 
     dim: k; None keeps all dimensions. The sign of each principal direction makes its largest entry
     positive, so that the same rows give the same map.
@@ -63,7 +67,7 @@ def fit_reduction(
     check_range("shrinkage", shrinkage, "text", low=0, high=1)
     width = vectors.shape[1]
     k = width if dim is None else dim
-    if how not in ("none", "center", "standardize", "whiten_zca"):
+    if how not in ("none", "center", "standardize", "whiten_zca", "contrastive"):
         check_range("reduce_dim", k, f"text (reduce={how})", low=1, high=width)
     elif k != width:
         raise ConfigError(
@@ -82,6 +86,10 @@ def fit_reduction(
         return _reduction(mean, np.diag(_inverse(exact.std(axis=0))))
     if how == "canonical":
         return _reduction(mean, _canonical(exact - mean, k, shrinkage, _given(pairs, how)))
+    if how == "contrastive":
+        if histories is None:
+            raise ConfigError("text.reduce=contrastive needs the train interactions: give 'histories'")
+        return _reduction(mean, contrastive_map(exact - mean, histories, shrinkage, seed))
     return _reduction(mean, _principal(exact - mean, how, k, shrinkage))
 
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gnnrec.data.interactions import Interactions
-from gnnrec.text.contrast import PairSampler, two_view_loss, weighted_pair_loss
+from gnnrec.text.contrast import PairSampler, history_loss, two_view_loss, weighted_pair_loss
 
 TRAIN = Interactions(np.array([0, 0, 0, 1, 1, 2, 2, 3]), np.array([0, 1, 2, 0, 1, 2, 4, 5]), 4, 6)
 
@@ -65,3 +66,25 @@ def test_partners_are_drawn_by_weight():
     drawn = np.array([sampler._partner(2, generator) for _ in range(4000)])
     weight = sampler.weight.toarray()[2]
     np.testing.assert_allclose(np.bincount(drawn, minlength=6) / 4000, weight / weight.sum(), atol=0.03)
+
+
+def test_the_history_loss_is_its_definition_and_leaves_out_owners_with_one_part():
+    generator = np.random.default_rng(0)
+    keys = F.normalize(torch.from_numpy(generator.standard_normal((7, 4))).float(), dim=1).requires_grad_()
+    part = torch.tensor(
+        [[1, 1, 2, 0, 2, 0, 0], [0, 2, 0, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 2, 0]]
+    )
+    history, target = (part == 1).float(), (part == 2).float()
+    share = torch.tensor([0.3, 0.2, 0.1, 0.1, 0.1, 0.2, 0.0])
+    loss = history_loss(keys, history, target, share.log(), 0.5)
+    expected = []
+    for row in (0, 1):  # the others lack targets or a history
+        ranked = [item for item in range(7) if part[row, item] != 1]
+        profile = F.normalize(sum(keys[item] for item in range(7) if part[row, item] == 1), dim=0)
+        odds = torch.stack([share[item] * torch.exp(keys[item] @ profile / 0.5) for item in ranked])
+        wanted = [index for index, item in enumerate(ranked) if part[row, item] == 2]
+        expected.append(-torch.log(odds[wanted] / odds.sum()).mean())
+    torch.testing.assert_close(loss, torch.stack(expected).mean())
+    loss.backward()
+    assert torch.isfinite(keys.grad).all()
+    assert history_loss(keys, history[2:], target[2:], share.log(), 0.5) == 0

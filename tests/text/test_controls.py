@@ -10,6 +10,7 @@ from gnnrec.errors import ConfigError, DataError
 from gnnrec.text import TextConfig, encode_texts
 from gnnrec.text.controls import anonymize, bag_of_words, gaussian, shuffle
 from gnnrec.text.templates import render
+from gnnrec.text.transform import FitData
 
 RNG = np.random.default_rng(0)
 ALL = np.ones(6, dtype=bool)
@@ -88,12 +89,12 @@ def test_controls_are_values_of_one_key():
     shuffled = encode_texts(TEXTS, TextConfig(model="hash", control="shuffled"))
     np.testing.assert_array_equal(np.sort(plain.sum(1)), np.sort(shuffled.sum(1)))
     assert (plain != shuffled).any(axis=1).all()
-    random = encode_texts(TEXTS, TextConfig(model="hash", control="gaussian"), fit_rows=ALL)
+    random = encode_texts(TEXTS, TextConfig(model="hash", control="gaussian"), fit=FitData(ALL))
     assert random.shape == plain.shape
-    words = encode_texts(TEXTS, TextConfig(model="minilm", control="bag_of_words", dim=3), fit_rows=ALL)
+    words = encode_texts(TEXTS, TextConfig(model="minilm", control="bag_of_words", dim=3), fit=FitData(ALL))
     np.testing.assert_allclose(np.linalg.norm(words, axis=1), 1, atol=1e-6)
     named = encode_texts(["a vim", "b vim"], TextConfig(model="hash", control="anonymized"), names=["a", "b"])
     np.testing.assert_array_equal(named[0], named[1])
     for control in ("gaussian", "bag_of_words"):
-        with pytest.raises(ConfigError, match="fit_rows"):
+        with pytest.raises(ConfigError, match="give 'fit'"):
             encode_texts(TEXTS, TextConfig(model="hash", control=control))

@@ -6,7 +6,7 @@ import pytest
 from gnnrec.errors import ConfigError, DataError
 from gnnrec.text.config import TextConfig
 from gnnrec.text.reduce import fit_reduction
-from gnnrec.text.transform import transform
+from gnnrec.text.transform import FitData, transform
 
 RNG = np.random.default_rng(0)
 X = (RNG.standard_normal((400, 6)) @ RNG.standard_normal((6, 6)) + RNG.standard_normal(6)).astype(np.float32)
@@ -105,8 +105,8 @@ def test_held_out_rows_never_change_the_fit(how: str):
     config = TextConfig(model="hash", reduce=how, normalize=False)
     changed = X.copy()
     changed[~seen] *= 100
-    before = transform(X, config, fit_rows=seen)
-    after = transform(changed, config, fit_rows=seen)
+    before = transform(X, config, fit=FitData(seen))
+    after = transform(changed, config, fit=FitData(seen))
     np.testing.assert_array_equal(before[seen], after[seen])
     assert np.abs(before[~seen] - after[~seen]).max() > 1
 
@@ -122,10 +122,10 @@ def test_errors():
         fit_reduction(X[:1], "pca")
     with pytest.raises(DataError, match="fitted on 6 dimensions"):
         fit_reduction(X, "pca").apply(X[:, :3])
-    with pytest.raises(ConfigError, match="fit_rows"):
+    with pytest.raises(ConfigError, match="give 'fit'"):
         transform(X, TextConfig(reduce="pca"))
     with pytest.raises(ConfigError, match="bool for each"):
-        transform(X, TextConfig(reduce="pca"), fit_rows=np.arange(3))
+        transform(X, TextConfig(reduce="pca"), fit=FitData(np.arange(3)))
 
 
 def test_rows_without_text_stay_out_of_the_fit_and_end_as_zeros():
@@ -133,6 +133,6 @@ def test_rows_without_text_stay_out_of_the_fit_and_end_as_zeros():
     x = np.where(present[:, None], X, 0)
     config = TextConfig(reduce="pca", normalize=False)
     everything = np.ones(len(X), dtype=bool)
-    out = transform(x, config, present, everything)
+    out = transform(x, config, present, FitData(everything))
     assert not out[~present].any()
     np.testing.assert_allclose(out[present], fit_reduction(X[present], "pca").apply(X[present]), atol=1e-5)
