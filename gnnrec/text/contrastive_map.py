@@ -25,9 +25,9 @@ def contrastive_map(
 
     W_b starts at the identity and minimises `history_loss` over a bag of rows, a quarter of all and at most 8,192,
     drawn without replacement: of random owners that have two rows of the bag, one part (a fair coin for each row) is
-    ranked by the other. Each map learns its own rows by heart, and unseen rows are then less alike to anything than these; in
-    the mean of maps (Breiman 1996, https://doi.org/10.1007/BF00058655) two rows have been together in few bags, and
-    what all bags learn is left. 60 steps of Adam for each of 8 bags, 512 owners a step.
+    ranked by the other. Each map learns its own rows by heart, and unseen rows are then less alike to anything than
+    these; in the mean of maps (Breiman 1996, https://doi.org/10.1007/BF00058655) two rows have been together in few
+    bags, and what all bags learn is left. 60 steps of Adam for each of 8 bags, 512 owners a step.
 
     Args:
         centred: vectors of the training rows less their mean [n, d].
