@@ -66,7 +66,7 @@ def test_rows_without_train_interactions_never_change_the_fit(side: str):
     before = transform(vectors, config, fit=fit_data(train, side, config))
     after = transform(changed, config, fit=fit_data(train, side, config))
     np.testing.assert_array_equal(before[20:], after[20:])
-    np.testing.assert_allclose((before @ np.ones(32))[:20] != (after @ np.ones(32))[:20], True)
+    assert (before[:20] != after[:20]).any(axis=1).all()
 
 
 def test_owners_of_one_row_each_teach_nothing():
