@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from experiments.settings import Setting
 from experiments.spec import Cell, Place, TableSpec
 from gnnrec.errors import DataError
@@ -76,15 +78,19 @@ def build_table(
     seeds: Sequence[int],
     runs: Mapping[Place, FinishedRun],
     settings: Mapping[Cell, Setting],
+    kept: pd.DataFrame | None = None,
 ) -> Table:
     """Return the table of these runs: means over seeds, tests where there are enough seeds, and the caption.
 
     Args:
         settings: of the cells that were tuned.
+        kept: further rows, which were run before, as `summarise` gives them.
     """
     _check_blocks(runs)
     frame = metrics_frame(runs.values(), [vars(place) for place in runs])
     cells = summarise(frame)
+    if kept is not None and len(kept):
+        cells = pd.concat([cells, kept])
     p_values = {}
     refitted = {place.block: run_.result["refit"] for place, run_ in runs.items()}
     caption = [spec.title, protocol_note(str(frame["protocol"].iloc[0]), refitted), seeds_note(seeds)]

@@ -14,6 +14,7 @@ from experiments.assembly import added_runs, build_table, draw_figures, readme_w
 from experiments.blocks import check_blocks
 from experiments.cli import Arguments, parse_arguments, run_main
 from experiments.columns import check_columns, check_found
+from experiments.kept import NOTHING, Kept, check_same_groups, keep, named_rows
 from experiments.search import Search
 from experiments.settings import Setting, read_settings, with_setting, write_settings
 from experiments.spec import TABLES, Cell, TableSpec, check_seeds, read_spec, table_cells, table_jobs
@@ -27,7 +28,9 @@ from gnnrec.run import open_run
 
 SWITCHES = {"--dry-run": "dry-run", "--report-only": "report-only", "--check": "check"}
 SWITCHES |= {name: "help" for name in ("-h", "--help")}
-OPTIONS = {name: name.lstrip("-") for name in ("--seeds", "--output", "--add", "--part", "--settings")}
+OPTIONS = {
+    name: name.lstrip("-") for name in ("--seeds", "--output", "--add", "--part", "--settings", "--rows")
+}
 # Overrides that change where and how a table is computed, but none of its numbers.
 HARMLESS = ("tracking", "device")
 HELP = """\
@@ -43,6 +46,8 @@ usage: python experiments/table.py table=NAME [flags] [KEY=VALUE ...]
   --part 1/2        run the first of two shares of the runs and write nothing: several processes or machines with one
                     tracking.root take one each, and --report-only writes the table at the end
   --settings FILE   rows that FILE, a NAME_settings.csv, has are run with its settings and not tuned
+  --rows ROW,...    run these rows alone; the others stay as the written table has them, whose runs need not be there
+                    (not for tables of five seeds, whose rows are tested against each other)
   KEY=VALUE         applied to every run of the table
 
 What changes the numbers (KEY=VALUE, other --seeds, --add) needs --output, except with --dry-run and --part.
@@ -64,12 +69,9 @@ def main(argv: Sequence[str]) -> None:
     check_seeds(extra)
     seeds = _seeds(arguments, spec)
     output = _output(arguments, extra, seeds != list(spec.seeds))
-    cells = table_cells(spec)
+    every = table_cells(spec)
     only_report = bool({"report-only", "check"} & arguments.switches)
-    if "part" in arguments.options:
-        if only_report:
-            raise ConfigError("'--part' writes nothing: leave it out with --report-only and --check")
-        cells = part_of(cells, arguments.options["part"])
+    cells, kept = _cells_to_run(arguments, every, spec, seeds, output)
     recorded = arguments.options.get("settings")
     known = read_settings(Path(recorded), cells) if recorded else {}
     sweeps = {cell: sweep(cell, spec, extra) for cell in cells if cell.tune}
@@ -107,7 +109,11 @@ def main(argv: Sequence[str]) -> None:
         tell_other_code(run_.manifest.get("sources"), run_.config, run_.path)
     runs |= added_runs(added, runs)
     check_found(spec, runs)
-    table = build_table(spec, seeds, runs, settings)
+    settings |= kept.settings
+    settings = {cell: settings[cell] for cell in every if cell in settings}  # in the order of the table
+    table = build_table(spec, seeds, runs, settings, kept.means)
+    if kept.means is not None:
+        check_same_groups(table, output / f"{spec.name}.md")
     readme = {} if "output" in arguments.options else readme_with(table, output)
     if "check" in arguments.switches:
         compared = _check_written(table, settings, readme, output)
@@ -120,6 +126,24 @@ def main(argv: Sequence[str]) -> None:
         paths.append(path)
     print(f"\n{to_markdown(table)}")
     print(f"written: {', '.join(str(path) for path in paths)}")
+
+
+def _cells_to_run(
+    arguments: Arguments, every: list[Cell], spec: TableSpec, seeds: Sequence[int], output: Path
+) -> tuple[list[Cell], Kept]:
+    """Return the cells that `--rows` and `--part` leave to run, and what is kept of the written table."""
+    cells, kept = every, NOTHING
+    if "rows" in arguments.options:
+        for other in {"check", "add"} & {*arguments.switches, *arguments.options}:
+            raise ConfigError(f"'--{other}' needs the runs of all rows: leave out '--rows'")
+        named = named_rows(arguments.options["rows"], spec)
+        cells = [cell for cell in every if cell.row in named]
+        kept = keep([cell for cell in every if cell.row not in named], spec, seeds, output)
+    if "part" in arguments.options:
+        if {"report-only", "check"} & arguments.switches:
+            raise ConfigError("'--part' writes nothing: leave it out with --report-only and --check")
+        cells = part_of(cells, arguments.options["part"])
+    return cells, kept
 
 
 def part_of(cells: Sequence[Cell], part: str) -> list[Cell]:
