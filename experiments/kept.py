@@ -31,7 +31,7 @@ NOTHING = Kept(None, {})
 def named_rows(text: str, spec: TableSpec) -> list[str]:
     """Return the rows that `--rows` names, with commas between them; a label may have commas of its own.
 
-    Raises a ConfigError for what is no row.
+    Raises a ConfigError for what is no row, and for none at all.
     """
     labels = [row.label for row in spec.rows]
     named, rest = [], text
@@ -44,6 +44,8 @@ def named_rows(text: str, spec: TableSpec) -> list[str]:
             )
         named.append(max(fitting, key=len))
         rest = rest[len(named[-1]) + 1 :]
+    if not named:
+        raise ConfigError(f"'--rows' names no row; table '{spec.name}' has {', '.join(labels)}")
     return named
 
 

@@ -87,6 +87,7 @@ def test_named_rows_are_run_anew(written: Path, runner: Runner, capsys: pytest.C
     ("words", "told"),
     [
         (["--rows", "popularty"], "'popularty', which is no row of table 'some', did you mean 'popularity'?"),
+        (["--rows="], "'--rows' names no row; table 'some' has popularity, MF, large, kNN, MF"),
         (["--rows", "kNN"], "has no row 'one · MF' to keep: name it in '--rows', too"),
         (["--rows", "MF", "--seeds", "0,1,2,3,4", "--output", "results"], "its rows are tested against each"),
         (["--rows", "MF", "--seeds", "0", "--output", "results"], "with 2 seeds, the table has 1: name it"),
